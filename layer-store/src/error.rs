@@ -1,0 +1,88 @@
+//! What can go wrong in a store.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::Digest;
+
+/// The result of a store operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong in a store. The cause, where there is one, is the `source`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A system call on a path failed.
+    #[error("cannot {action} `{path}`", path = .path.display())]
+    Io {
+        /// What was tried: `open`, `rename`, ….
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A blob or layer is not in the store.
+    #[error("{what} {digest} is not in the store")]
+    Missing {
+        /// `blob`, `layer`, ….
+        what: &'static str,
+        /// Which.
+        digest: Digest,
+    },
+    /// Bytes do not have the digest that names them.
+    #[error("{what} should be {expected}, but its bytes are {actual}")]
+    DigestMismatch {
+        /// `blob`, `layer`, ….
+        what: &'static str,
+        /// The name.
+        expected: Digest,
+        /// What the bytes hash to.
+        actual: Digest,
+    },
+    /// More or fewer bytes came than were announced.
+    #[error("blob {digest} should have {expected} bytes, but has {actual}")]
+    SizeMismatch {
+        /// Which blob.
+        digest: Digest,
+        /// Announced, in bytes.
+        expected: u64,
+        /// Seen, in bytes (at least).
+        actual: u64,
+    },
+    /// An entry of a layer's tar is malformed or hostile.
+    #[error("layer entry `{entry}`: {reason}")]
+    Entry {
+        /// The entry's name, made printable.
+        entry: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A document is not what it should be.
+    #[error("{what} is malformed: {reason}")]
+    Malformed {
+        /// `manifest`, `image configuration`, `layer index`, ….
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A path inside an image cannot be resolved.
+    #[error("`{path}`: {reason}")]
+    Path {
+        /// The path inside the image.
+        path: String,
+        /// Why not.
+        reason: &'static str,
+    },
+}
+
+/// Names the action and path of a failed system call.
+pub(crate) trait IoContext<T> {
+    fn context(self, action: &'static str, path: impl Into<PathBuf>) -> Result<T>;
+}
+
+impl<T, E: Into<io::Error>> IoContext<T> for std::result::Result<T, E> {
+    fn context(self, action: &'static str, path: impl Into<PathBuf>) -> Result<T> {
+        self.map_err(|error| Error::Io { action, path: path.into(), source: error.into() })
+    }
+}

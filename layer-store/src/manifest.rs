@@ -1,0 +1,194 @@
+//! Descriptors, image manifests and indexes on the wire.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, Error, Platform, Result};
+
+/// Media types of documents and layers.
+pub mod media_type {
+    /// OCI image manifest.
+    pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    /// OCI image index.
+    pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    /// OCI image configuration.
+    pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+    /// OCI layer, uncompressed.
+    pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+    /// OCI layer, gzip.
+    pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+    /// OCI layer, zstd.
+    pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+    /// Docker image manifest, schema 2.
+    pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+    /// Docker manifest list.
+    pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+    /// Docker image configuration.
+    pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+    /// Docker layer, gzip.
+    pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+}
+
+/// Names content by media type, digest and size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// What the bytes are.
+    pub media_type: String,
+    /// Their digest.
+    pub digest: Digest,
+    /// How many there are.
+    pub size: u64,
+    /// Other places to fetch them from (foreign layers).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+    /// Free annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// The platform, in an index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+}
+
+impl Descriptor {
+    /// A descriptor without annotations, platform and urls.
+    #[must_use]
+    pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.to_owned(),
+            digest,
+            size,
+            urls: Vec::new(),
+            annotations: BTreeMap::new(),
+            platform: None,
+        }
+    }
+}
+
+/// A manifest as it came or will be sent: its exact bytes, and what they say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// The exact bytes.
+    pub raw: Vec<u8>,
+    /// What they say.
+    pub content: ManifestContent,
+    /// Their media type.
+    pub media_type: String,
+}
+
+/// What a manifest says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ManifestContent {
+    /// One image.
+    Image {
+        /// Its configuration.
+        config: Descriptor,
+        /// Its layers, bottom first.
+        layers: Vec<Descriptor>,
+        /// Free annotations.
+        annotations: BTreeMap<String, String>,
+    },
+    /// Several manifests, one for each platform.
+    Index {
+        /// The manifests.
+        manifests: Vec<Descriptor>,
+        /// Free annotations.
+        annotations: BTreeMap<String, String>,
+    },
+}
+
+impl Manifest {
+    /// Reads a manifest or index, OCI or Docker. `content_type` is what the registry said, without parameters; it
+    /// has to agree with the `mediaType` inside where there is one.
+    pub fn parse(raw: Vec<u8>, content_type: Option<&str>) -> Result<Self> {
+        wire::parse(raw, content_type)
+    }
+
+    /// An OCI image manifest of these parts. The same parts always give the same bytes.
+    #[must_use]
+    pub fn image(config: Descriptor, layers: Vec<Descriptor>, annotations: BTreeMap<String, String>) -> Self {
+        wire::write(media_type::OCI_MANIFEST, ManifestContent::Image { config, layers, annotations })
+    }
+
+    /// An OCI image index of these parts. The same parts always give the same bytes.
+    #[must_use]
+    pub fn index(manifests: Vec<Descriptor>, annotations: BTreeMap<String, String>) -> Self {
+        wire::write(media_type::OCI_INDEX, ManifestContent::Index { manifests, annotations })
+    }
+
+    /// The digest of the exact bytes.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.raw)
+    }
+
+    /// The descriptor that names this manifest.
+    #[must_use]
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor::new(&self.media_type, self.digest(), self.raw.len() as u64)
+    }
+}
+
+mod wire {
+    use super::{BTreeMap, Deserialize, Descriptor, Error, Manifest, ManifestContent, Result, Serialize, media_type};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Document {
+        schema_version: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        media_type: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        config: Option<Descriptor>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        layers: Option<Vec<Descriptor>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        manifests: Option<Vec<Descriptor>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        annotations: Option<BTreeMap<String, String>>,
+    }
+
+    pub(super) fn parse(raw: Vec<u8>, content_type: Option<&str>) -> Result<Manifest> {
+        let malformed = |reason: String| Error::Malformed { what: "manifest", reason };
+        let document: Document = serde_json::from_slice(&raw).map_err(|error| malformed(error.to_string()))?;
+        if document.schema_version != 2 {
+            return Err(malformed(format!("schemaVersion {} is not supported", document.schema_version)));
+        }
+        let said = content_type.filter(|kind| kind.contains("manifest") || kind.contains("index"));
+        if let (Some(inside), Some(outside)) = (document.media_type.as_deref(), said)
+            && inside != outside
+        {
+            return Err(malformed(format!("it came as {outside} but says that it is {inside}")));
+        }
+        let annotations = document.annotations.unwrap_or_default();
+        let (guess, content) = match (document.config, document.layers, document.manifests) {
+            (Some(config), layers, None) => {
+                let layers = layers.unwrap_or_default();
+                (media_type::OCI_MANIFEST, ManifestContent::Image { config, layers, annotations })
+            }
+            (None, None, Some(manifests)) => (media_type::OCI_INDEX, ManifestContent::Index { manifests, annotations }),
+            _ => return Err(malformed("it is neither an image manifest nor an index".to_owned())),
+        };
+        let media_type = document.media_type.as_deref().or(said).unwrap_or(guess).to_owned();
+        Ok(Manifest { raw, content, media_type })
+    }
+
+    pub(super) fn write(media_type: &str, content: ManifestContent) -> Manifest {
+        let (config, layers, manifests, annotations) = match content.clone() {
+            ManifestContent::Image { config, layers, annotations } => (Some(config), Some(layers), None, annotations),
+            ManifestContent::Index { manifests, annotations } => (None, None, Some(manifests), annotations),
+        };
+        let document = Document {
+            schema_version: 2,
+            media_type: Some(media_type.to_owned()),
+            config,
+            layers,
+            manifests,
+            annotations: Some(annotations).filter(|map| !map.is_empty()),
+        };
+        // Strings, numbers and ordered maps only, which serde_json cannot refuse.
+        let raw = serde_json::to_vec(&document).unwrap_or_default();
+        Manifest { raw, content, media_type: media_type.to_owned() }
+    }
+}

@@ -1,0 +1,1 @@
+//! The distribution protocol: references, hosts and mirrors, credentials, tokens, transfers.
