@@ -65,7 +65,8 @@ impl Digest {
         };
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = value(pair[0]).zip(value(pair[1])).map(|(high, low)| high << 4 | low).ok_or_else(invalid)?;
+            *byte =
+                value(pair[0]).zip(value(pair[1])).map(|(high, low)| high << 4 | low).ok_or_else(invalid)?;
         }
         Ok(Self(bytes))
     }
@@ -217,13 +218,18 @@ mod tests {
     #[test]
     fn text_round_trip() {
         let digest = Digest::of(b"");
-        assert_eq!(digest.to_string(), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(
+            digest.to_string(),
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
         assert_eq!(digest.to_string().parse(), Ok(digest));
     }
 
     #[test]
     fn refuses_what_is_no_digest() {
-        for text in ["", "sha256:", "md5:abc", "sha256:../../etc/passwd", &format!("sha256:{}", "A".repeat(64))] {
+        for text in
+            ["", "sha256:", "md5:abc", "sha256:../../etc/passwd", &format!("sha256:{}", "A".repeat(64))]
+        {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
     }

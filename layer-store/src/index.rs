@@ -96,6 +96,9 @@ impl Index {
     /// The entry at `path`. Costs a binary search.
     #[must_use]
     pub fn entry(&self, path: &[u8]) -> Option<&Entry> {
-        self.entries.binary_search_by(|entry| entry.path.as_slice().cmp(path)).ok().map(|at| &self.entries[at])
+        self.entries
+            .binary_search_by(|entry| entry.path.as_slice().cmp(path))
+            .ok()
+            .map(|at| &self.entries[at])
     }
 }

@@ -131,7 +131,9 @@ impl Manifest {
 }
 
 mod wire {
-    use super::{BTreeMap, Deserialize, Descriptor, Error, Manifest, ManifestContent, Result, Serialize, media_type};
+    use super::{
+        BTreeMap, Descriptor, Deserialize, Error, Manifest, ManifestContent, Result, Serialize, media_type,
+    };
 
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -151,7 +153,8 @@ mod wire {
 
     pub(super) fn parse(raw: Vec<u8>, content_type: Option<&str>) -> Result<Manifest> {
         let malformed = |reason: String| Error::Malformed { what: "manifest", reason };
-        let document: Document = serde_json::from_slice(&raw).map_err(|error| malformed(error.to_string()))?;
+        let document: Document =
+            serde_json::from_slice(&raw).map_err(|error| malformed(error.to_string()))?;
         if document.schema_version != 2 {
             return Err(malformed(format!("schemaVersion {} is not supported", document.schema_version)));
         }
@@ -167,7 +170,9 @@ mod wire {
                 let layers = layers.unwrap_or_default();
                 (media_type::OCI_MANIFEST, ManifestContent::Image { config, layers, annotations })
             }
-            (None, None, Some(manifests)) => (media_type::OCI_INDEX, ManifestContent::Index { manifests, annotations }),
+            (None, None, Some(manifests)) => {
+                (media_type::OCI_INDEX, ManifestContent::Index { manifests, annotations })
+            }
             _ => return Err(malformed("it is neither an image manifest nor an index".to_owned())),
         };
         let media_type = document.media_type.as_deref().or(said).unwrap_or(guess).to_owned();
@@ -176,7 +181,9 @@ mod wire {
 
     pub(super) fn write(media_type: &str, content: ManifestContent) -> Manifest {
         let (config, layers, manifests, annotations) = match content.clone() {
-            ManifestContent::Image { config, layers, annotations } => (Some(config), Some(layers), None, annotations),
+            ManifestContent::Image { config, layers, annotations } => {
+                (Some(config), Some(layers), None, annotations)
+            }
             ManifestContent::Index { manifests, annotations } => (None, None, Some(manifests), annotations),
         };
         let document = Document {

@@ -46,7 +46,12 @@ impl Platform {
             ("arm", Some("8")) => ("arm", Some("v8")),
             (architecture, variant) => (architecture, variant),
         };
-        Self { os, architecture: architecture.to_owned(), variant: variant.map(str::to_owned), os_version: None }
+        Self {
+            os,
+            architecture: architecture.to_owned(),
+            variant: variant.map(str::to_owned),
+            os_version: None,
+        }
     }
 
     /// The platform that this program was compiled for.
@@ -110,14 +115,19 @@ impl FromStr for Platform {
     fn from_str(text: &str) -> Result<Self, InvalidPlatform> {
         let invalid = || InvalidPlatform(text.chars().take(100).collect());
         let fine = |part: &&str| {
-            !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+            !part.is_empty()
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
         };
         let parts: Vec<&str> = text.split('/').collect();
         if !parts.iter().all(fine) {
             return Err(invalid());
         }
         match parts[..] {
-            [os] if matches!(os.to_ascii_lowercase().as_str(), "linux" | "windows" | "darwin" | "freebsd") => {
+            [os] if matches!(
+                os.to_ascii_lowercase().as_str(),
+                "linux" | "windows" | "darwin" | "freebsd"
+            ) =>
+            {
                 Ok(Self::new(os, std::env::consts::ARCH, None))
             }
             [architecture] => Ok(Self::new("linux", architecture, None)),

@@ -1,4 +1,4 @@
-//! What a new layer is made from.
+//! Layers: what a new one is made from, and the forms that one has.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,6 +8,12 @@ use std::sync::Arc;
 
 use crate::Digest;
 use crate::index::PathBytes;
+
+mod compress;
+mod forms;
+
+pub use compress::Compression;
+pub use forms::{DiffOptions, Form};
 
 /// One entry of a layer to be written: what COPY, ADD and WORKDIR hand to [`crate::Store::write_layer`].
 #[derive(Debug, Clone)]
