@@ -1,1 +1,3 @@
 //! From a Dockerfile and a context to an image.
+
+pub mod sandbox;
