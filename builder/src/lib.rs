@@ -1,1 +1,5 @@
 //! From a Dockerfile and a context to an image.
+
+pub mod context;
+pub mod copy;
+pub mod users;
