@@ -1,1 +1,5 @@
 //! From a Dockerfile and a context to an image.
+
+pub mod dockerfile;
+pub mod ignore;
+pub mod sandbox;

@@ -30,6 +30,14 @@ pub mod media_type {
     pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 }
 
+/// Keys of annotations.
+pub mod annotation {
+    /// The name of a manifest in an OCI layout; a tag, or whatever the layout's tools look for.
+    pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+    /// The full name of an image, as containerd and BuildKit write it beside [`REF_NAME`].
+    pub const IMAGE_NAME: &str = "io.containerd.image.name";
+}
+
 /// Names content by media type, digest and size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
