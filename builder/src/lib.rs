@@ -3,3 +3,6 @@
 pub mod dockerfile;
 pub mod ignore;
 pub mod sandbox;
+pub mod context;
+pub mod copy;
+pub mod users;
