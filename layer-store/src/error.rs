@@ -50,6 +50,16 @@ pub enum Error {
         /// Seen, in bytes (at least).
         actual: u64,
     },
+    /// Content that is read into memory is larger than its limit.
+    #[error("{what} {digest} is larger than {limit} bytes")]
+    TooLarge {
+        /// `blob`, `manifest`, ….
+        what: &'static str,
+        /// Which.
+        digest: Digest,
+        /// The limit, in bytes.
+        limit: u64,
+    },
     /// An entry of a layer's tar is malformed or hostile.
     #[error("layer entry `{entry}`: {reason}")]
     Entry {

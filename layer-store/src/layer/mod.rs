@@ -14,7 +14,7 @@ mod forms;
 mod limits;
 pub(crate) mod tar;
 
-pub use compress::Compression;
+pub use compress::{Compression, Decompressor, Encoder, KnownBlob, Limits, Origin, decompress};
 pub use forms::{DiffOptions, Form};
 pub use limits::Limits;
 
