@@ -28,6 +28,26 @@ pub mod media_type {
     pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
     /// Docker layer, gzip.
     pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    /// Docker layer, uncompressed.
+    pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+    /// Docker layer, zstd. Docker's own list does not have it; BuildKit writes it.
+    pub const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
+    /// Docker layer that is to be fetched from its own place, gzip.
+    pub const DOCKER_FOREIGN_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+
+    /// OCI's name for what Docker calls `media_type`; any other is returned as it is. The bytes of layers and
+    /// configurations are the same under both names, those of manifests are not: they carry their own name.
+    #[must_use]
+    pub fn oci(media_type: &str) -> &str {
+        match media_type {
+            DOCKER_CONFIG => OCI_CONFIG,
+            DOCKER_LAYER => OCI_LAYER,
+            DOCKER_LAYER_GZIP => OCI_LAYER_GZIP,
+            DOCKER_LAYER_ZSTD => OCI_LAYER_ZSTD,
+            DOCKER_FOREIGN_LAYER_GZIP => "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+            other => other,
+        }
+    }
 }
 
 /// Keys of annotations.

@@ -36,7 +36,7 @@ mod records;
 mod removal;
 mod root_layout;
 mod scratch;
-mod writing;
+pub(crate) mod writing;
 
 pub use flock::{InUse, Lock};
 pub use images::{ImageRecord, PlatformImage};
