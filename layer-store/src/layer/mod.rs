@@ -12,7 +12,7 @@ use crate::index::PathBytes;
 mod compress;
 mod forms;
 
-pub use compress::Compression;
+pub use compress::{Compression, Decompressor, Encoder, KnownBlob, Limits, Origin, decompress};
 pub use forms::{DiffOptions, Form};
 
 /// One entry of a layer to be written: what COPY, ADD and WORKDIR hand to [`crate::Store::write_layer`].
