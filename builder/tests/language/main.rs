@@ -1,0 +1,3 @@
+//! The Dockerfile language and the ignore file, against data.
+
+mod corpora;
