@@ -1,8 +1,8 @@
 //! From a Dockerfile and a context to an image.
 
+pub mod context;
+pub mod copy;
 pub mod dockerfile;
 pub mod ignore;
 pub mod sandbox;
-pub mod context;
-pub mod copy;
 pub mod users;
