@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use layer_store::Digest;
 
-use crate::dockerfile::ast::{Diagnostic, Span};
+use crate::dockerfile::{Diagnostic, Span};
 
 /// The result of a part of a build. Errors are shared, since several steps may wait for the one that failed.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -67,6 +67,14 @@ pub enum Error {
         /// Why.
         source: Arc<registry_client::Error>,
     },
+    /// An image cannot be sent.
+    #[error("cannot push `{target}`")]
+    Push {
+        /// Where to.
+        target: String,
+        /// Why not.
+        source: Arc<registry_client::Error>,
+    },
     /// An image name is malformed.
     #[error("`{name}` is not an image name: {reason}")]
     ImageName {
@@ -125,7 +133,7 @@ impl Error {
         match self {
             Self::Step { source, .. } => source.hint(),
             Self::Invalid { help, .. } => help.clone(),
-            Self::Registry { source, .. } => source.hint(),
+            Self::Registry { source, .. } | Self::Push { source, .. } => source.hint(),
             Self::Sandbox(error) => error.hint(),
             Self::Copy(error) => error.hint(),
             Self::ImageNotHere { name } => Some(format!("`rbuild pull {name}` fetches it")),

@@ -11,6 +11,7 @@ use layer_store::{Descriptor, Digest, ImageConfig, Manifest, Platform, Store};
 use registry_client::{Client, Reference};
 
 use crate::error::{Error, Result};
+use crate::output::remember_remote;
 
 /// The largest manifest or configuration that is read, in bytes.
 const DOCUMENT_LIMIT: u64 = 16 << 20;
@@ -154,7 +155,13 @@ async fn resolve(
         index,
         tagged: crate::image::now(),
     })?;
-    assemble(name, remote.config, Some(&remote.manifest), Some(&repository), remote.manifest.digest())
+    let resolved = assemble(name, remote.config, Some(&remote.manifest), Some(&repository), remote.manifest.digest())?;
+    for layer in &resolved.base.layers {
+        if let Some(remote) = &layer.remote {
+            remember_remote(store, &layer.diff_id, remote)?;
+        }
+    }
+    Ok(resolved)
 }
 
 /// The image of `record` for `platform`, if it has one that runs there.

@@ -30,13 +30,14 @@ use crate::{Digest, Result};
 mod blobs;
 mod collect;
 mod flock;
+pub(crate) mod graph;
 mod images;
 mod ingest;
 mod records;
 mod removal;
-mod root_layout;
+pub(crate) mod root_layout;
 mod scratch;
-mod writing;
+pub(crate) mod writing;
 
 pub use flock::{InUse, Lock};
 pub use images::{ImageRecord, PlatformImage};

@@ -70,7 +70,8 @@ mod tests {
         let (one, two) = (store.scratch().unwrap(), store.scratch().unwrap());
         assert_ne!(one.path(), two.path());
         std::fs::create_dir_all(one.path().join("work/work/inner")).unwrap();
-        std::fs::set_permissions(one.path().join("work/work"), std::fs::Permissions::from_mode(0o000)).unwrap();
+        std::fs::set_permissions(one.path().join("work/work"), std::fs::Permissions::from_mode(0o000))
+            .unwrap();
         drop((one, two));
         assert_eq!(std::fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
     }
