@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use layer_store::Digest;
 
-use crate::dockerfile::ast::{Diagnostic, Span};
+use crate::dockerfile::{Diagnostic, Span};
 
 /// The result of a part of a build. Errors are shared, since several steps may wait for the one that failed.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use layer_store::Platform;
 
-use crate::dockerfile::ast::Span;
+use crate::dockerfile::Span;
 use crate::resolve::BaseImage;
 
 /// Names a node of a [`Graph`].

@@ -65,12 +65,11 @@ pub fn context(store: &Store, directory: &Path, dockerfile: Option<&Path>) -> Re
     for path in beside.into_iter().chain([directory.join(".dockerignore")]) {
         match fs::read(&path) {
             Ok(text) => {
-                let file = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
                 let matcher = Matcher::parse(&text).map_err(|error| Error::Invalid {
                     message: format!("`{}`: {error}", path.display()),
                     help: None,
                 })?;
-                ignore = Some(Arc::new(Rules { matcher, file }) as Arc<dyn Ignore>);
+                ignore = Some(Arc::new(matcher) as Arc<dyn Ignore>);
                 break;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -7,7 +7,7 @@ use layer_store::config::{Empty, Healthcheck as StoredHealthcheck};
 use super::stage::StageState;
 use super::{Lowering, at};
 use crate::dockerfile::ast::{ArgDecl, Command, Healthcheck, HealthcheckCommand, InstructionKind, Word};
-use crate::dockerfile::port;
+use crate::dockerfile::port::parse_port;
 use crate::error::Result;
 
 impl Lowering<'_> {
@@ -159,9 +159,9 @@ impl Lowering<'_> {
         let mut ports = Vec::new();
         for word in words {
             for text in state.expand_words(word, self.escape())? {
-                let parsed = port::parse(&text)
+                let parsed = parse_port(&text)
                     .map_err(|error| at(word.span, format!("invalid port `{text}`: {error}")))?;
-                ports.extend(parsed);
+                ports.extend(parsed.exposed());
             }
         }
         state.note(format!("EXPOSE [{}]", ports.join(" ")));
@@ -214,8 +214,7 @@ fn healthcheck(state: &StageState, check: &Healthcheck) -> StoredHealthcheck {
 /// A health check as BuildKit's history shows it.
 fn shown(check: &StoredHealthcheck) -> String {
     let seconds = |nanoseconds: i64| {
-        let duration = std::time::Duration::from_nanos(nanoseconds.unsigned_abs());
-        format!("\"{}\"", crate::dockerfile::duration::format(duration))
+        format!("\"{}\"", go_duration(nanoseconds))
     };
     let retries = char::from_u32(u32::try_from(check.retries).unwrap_or(0)).unwrap_or('\0');
     let retries = match retries {
@@ -230,6 +229,36 @@ fn shown(check: &StoredHealthcheck) -> String {
         seconds(check.start_period),
         seconds(check.start_interval),
     )
+}
+
+/// A duration as Go writes it: `1m30s`, `500ms`, `0s`.
+fn go_duration(nanoseconds: i64) -> String {
+    let trim = |value: f64, unit: &str| format!("{value}{unit}");
+    match nanoseconds {
+        0 => "0s".to_owned(),
+        #[expect(clippy::cast_precision_loss, reason = "below a second there are at most nine digits")]
+        1..1_000_000_000 => match nanoseconds {
+            1..1_000 => format!("{nanoseconds}ns"),
+            1_000..1_000_000 => trim(nanoseconds as f64 / 1e3, "\u{b5}s"),
+            _ => trim(nanoseconds as f64 / 1e6, "ms"),
+        },
+        _ => {
+            let (seconds, rest) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
+            let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+            let fraction = format!("{rest:09}");
+            let fraction = fraction.trim_end_matches('0');
+            let point = if fraction.is_empty() { "" } else { "." };
+            let mut text = String::new();
+            if hours > 0 {
+                let _ = write!(text, "{hours}h");
+            }
+            if hours > 0 || minutes > 0 {
+                let _ = write!(text, "{minutes}m");
+            }
+            let _ = write!(text, "{seconds}{point}{fraction}s");
+            text
+        }
+    }
 }
 
 /// A list as Go's `%q` writes it, which is how BuildKit's history shows CMD and ENTRYPOINT.

@@ -160,7 +160,7 @@ impl Lowering<'_> {
         let mut state = self.begin(stage).await?;
         for trigger in std::mem::take(&mut state.config.config.on_build) {
             let instruction = crate::dockerfile::parse_trigger(&trigger).map_err(|error| {
-                at(stage.from_span, format!("the base image's trigger `ONBUILD {trigger}` is malformed: {}", error.message))
+                at(stage.from_span, format!("the base image's trigger `ONBUILD {trigger}` is malformed: {}", first(&error)))
             })?;
             self.instruction(&mut state, &instruction, Some(stage.from_span)).await?;
         }
@@ -284,6 +284,10 @@ fn target(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<usize> {
         None => format!("the stages are {}", names.join(", ")),
     };
     Err(Error::Invalid { message: format!("target stage `{name}` could not be found"), help: Some(help) })
+}
+
+fn first(diagnostics: &[Diagnostic]) -> &str {
+    diagnostics.first().map_or("", |diagnostic| &diagnostic.message)
 }
 
 /// An error at a place of the Dockerfile.

@@ -207,7 +207,7 @@ impl Lowering<'_> {
                 format!(
                     "in the base image's trigger `ONBUILD {}`: {}",
                     instruction.original,
-                    list.first().map_or("", |diagnostic| &diagnostic.message)
+                    super::first(&list)
                 ),
             )),
             (result, _) => result,

@@ -11,9 +11,12 @@ use crate::index::PathBytes;
 
 mod compress;
 mod forms;
+mod limits;
+pub(crate) mod tar;
 
 pub use compress::{Compression, Decompressor, Encoder, KnownBlob, Limits, Origin, decompress};
 pub use forms::{DiffOptions, Form};
+pub use limits::Limits;
 
 /// One entry of a layer to be written: what COPY, ADD and WORKDIR hand to [`crate::Store::write_layer`].
 #[derive(Debug, Clone)]

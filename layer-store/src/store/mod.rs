@@ -30,11 +30,12 @@ use crate::{Digest, Result};
 mod blobs;
 mod collect;
 mod flock;
+pub(crate) mod graph;
 mod images;
 mod ingest;
 mod records;
 mod removal;
-mod root_layout;
+pub(crate) mod root_layout;
 mod scratch;
 pub(crate) mod writing;
 
