@@ -8,17 +8,22 @@ use std::sync::Arc;
 use layer_store::layer::{FileSource, Form, NewEntry, NewKind};
 use layer_store::layout::ExportImage;
 use layer_store::view::Located;
-use layer_store::{Kind, Manifest, Store, View, archive, layout};
+use layer_store::{Kind, Manifest, Platform, Store, View, archive, layout};
 use registry_client::Reference;
 
 use super::{Destination, Output, directory};
 use crate::error::{Error, Result};
 
 /// Writes an image whose blobs are in the store, under its names.
-pub fn write(store: &Store, manifest: &Manifest, names: &[Reference], output: &Output) -> Result<()> {
-    store.put_blob(&manifest.raw)?;
+pub fn write(
+    store: &Store,
+    manifest: &Manifest,
+    platform: &Platform,
+    names: &[Reference],
+    output: &Output,
+) -> Result<()> {
     let names: Vec<String> = names.iter().map(Reference::canonical).collect();
-    let images = [ExportImage { descriptor: manifest.descriptor(), names }];
+    let images = [ExportImage { manifest: manifest.clone(), platform: Some(platform.clone()), names }];
     match output {
         Output::Oci { dest: Destination::File(path), tar: false } => Ok(layout::write_directory(store, &images, path)?),
         Output::Oci { dest, .. } => to(dest, |file| Ok(layout::write_tar(store, &images, file)?)),

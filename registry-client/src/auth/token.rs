@@ -161,13 +161,10 @@ impl Transport {
         let asked = wanted.scopes.texts(&wanted.endpoint.repository);
         let mut answer = None;
         if let Some(Found { secret: Secret::Identity { token, .. }, .. }) = found {
-            let mut form = url::form_urlencoded::Serializer::new(String::new());
-            form.append_pair("grant_type", "refresh_token").append_pair("client_id", CLIENT_ID);
-            form.append_pair("service", service.unwrap_or_default()).append_pair("scope", &asked.join(" "));
-            form.append_pair("refresh_token", token);
+            let form = refresh_form(service.unwrap_or_default(), &asked.join(" "), token);
             let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
             let headers = HeaderMap::from_iter([(CONTENT_TYPE, form_type)]);
-            let body = Body::Bytes(form.finish().into());
+            let body = Body::Bytes(form.into());
             let posted = self.ask(wanted, Method::POST, realm, &headers, &body).await?;
             answer = (posted.status != StatusCode::NOT_FOUND
                 && posted.status != StatusCode::METHOD_NOT_ALLOWED)
@@ -312,3 +309,12 @@ fn granted(token: &str) -> Option<Vec<String>> {
     let access = serde_json::from_slice::<Claims>(&payload).ok()?.access?;
     Some(access.iter().map(|one| format!("{}:{}:{}", one.kind, one.name, one.actions.join(","))).collect())
 }
+/// The body of a request for a token by an identity token. Apart from the request, since a serializer may not live
+/// across an await.
+fn refresh_form(service: &str, scope: &str, token: &str) -> String {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.append_pair("grant_type", "refresh_token").append_pair("client_id", CLIENT_ID);
+    form.append_pair("service", service).append_pair("scope", scope).append_pair("refresh_token", token);
+    form.finish()
+}
+
