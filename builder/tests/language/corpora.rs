@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use builder::dockerfile::expand::{Scope, expand, expand_words};
 use builder::dockerfile::raw::{self, RawInstruction};
-use builder::dockerfile::{Source, parse};
+use builder::dockerfile::{Diagnostic, Source, parse};
 
 fn corpora() -> PathBuf {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora"));
@@ -38,7 +38,7 @@ fn parser_pairs_give_the_same_expressions() {
             actual.push('\n');
         }
         let expected = fs::read_to_string(case.join("result")).unwrap();
-        if actual.trim() != expected.trim() || diagnostics.iter().any(|diagnostic| diagnostic.is_error()) {
+        if actual.trim() != expected.trim() || diagnostics.iter().any(Diagnostic::is_error) {
             let name = case.file_name().unwrap().to_string_lossy();
             writeln!(wrong, "{name}: {diagnostics:?}\n--- expected\n{expected}\n--- actual\n{actual}")
                 .unwrap();
@@ -53,7 +53,7 @@ fn negative_files_have_errors() {
     assert_eq!(cases.len(), 4);
     for case in &cases {
         let (_, diagnostics) = parse(&source(&case.join("Dockerfile")));
-        assert!(diagnostics.iter().any(|diagnostic| diagnostic.is_error()), "{}", case.display());
+        assert!(diagnostics.iter().any(Diagnostic::is_error), "{}", case.display());
     }
 }
 
