@@ -28,6 +28,7 @@ use crate::error::IoContext as _;
 use crate::{Digest, Result};
 
 mod blobs;
+mod check;
 mod collect;
 mod flock;
 pub(crate) mod graph;
@@ -39,6 +40,7 @@ pub(crate) mod root_layout;
 mod scratch;
 pub(crate) mod writing;
 
+pub use check::Problem;
 pub use flock::{InUse, Lock};
 pub use images::{ImageRecord, PlatformImage};
 pub use ingest::Ingest;
