@@ -65,7 +65,7 @@ pub fn context(store: &Store, directory: &Path, dockerfile: Option<&Path>) -> Re
     for path in beside.into_iter().chain([directory.join(".dockerignore")]) {
         match fs::read(&path) {
             Ok(text) => {
-                let matcher = Matcher::parse(&text).map_err(|error| Error::Invalid {
+                let matcher = Matcher::parse(&String::from_utf8_lossy(&text)).map_err(|error| Error::Invalid {
                     message: format!("`{}`: {error}", path.display()),
                     help: None,
                 })?;

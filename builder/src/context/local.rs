@@ -48,6 +48,20 @@ impl LocalContext {
         })
     }
 
+    /// Opens the directory at `below` inside `path`, following symlinks only inside it: both may come from outside.
+    pub fn open_below(path: &Path, below: &str) -> Result<Self, ContextError> {
+        let whole = Self::open(path, None)?;
+        if below.is_empty() {
+            return Ok(whole);
+        }
+        let path = path.join(below);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
+        let root = rustix::fs::openat2(&whole.root, below, flags, Mode::empty(), resolve)
+            .map_err(|error| ContextError::Open { path: path.clone(), source: error.into() })?;
+        Ok(Self { path, root: Arc::new(root), ..whole })
+    }
+
     /// Takes digests of unchanged files from `index`, and remembers new ones there.
     #[must_use]
     pub fn with_index(mut self, index: Arc<StatIndex>) -> Self {

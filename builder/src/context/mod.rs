@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 mod hash;
+pub mod git;
 mod local;
 mod stat_index;
 
