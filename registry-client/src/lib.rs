@@ -21,6 +21,8 @@ mod select;
 mod settings;
 mod sink;
 mod tags;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod trail;
 mod transport;
 mod upload;
