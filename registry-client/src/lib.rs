@@ -22,6 +22,8 @@ mod select;
 mod settings;
 mod sink;
 mod tags;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod trail;
 mod transport;
 mod upload;
