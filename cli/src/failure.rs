@@ -33,13 +33,14 @@ struct Report {
     /// Rendered already: a place in a Dockerfile, the last lines of a command.
     details: Vec<String>,
     hints: Vec<String>,
+    notes: Vec<String>,
 }
 
 impl Failure {
     /// A failure with this message: one sentence without a full stop, names in backquotes.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        let (details, hints) = (Vec::new(), Vec::new());
-        Self(Box::new(Report { exit: Exit::Failed, message: message.into(), details, hints }))
+        let (details, hints, notes) = (Vec::new(), Vec::new(), Vec::new());
+        Self(Box::new(Report { exit: Exit::Failed, message: message.into(), details, hints, notes }))
     }
 
     /// An error with its causes, each said once.
@@ -64,6 +65,12 @@ impl Failure {
         self
     }
 
+    /// With something that may help, said after the hints.
+    pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
+        self.0.notes.push(note.into());
+        self
+    }
+
     /// With something to show below the message.
     pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
         self.0.details.push(detail.into());
@@ -77,7 +84,8 @@ impl Failure {
         ExitCode::from(self.0.exit as u8)
     }
 
-    fn write(&self, output: &mut impl std::io::Write) -> std::io::Result<()> {
+    /// Writes it with colours, which a stream for a pipe takes out.
+    pub(crate) fn write(&self, output: &mut impl std::io::Write) -> std::io::Result<()> {
         const RED: &str = "\u{1b}[1;31m";
         const CYAN: &str = "\u{1b}[1;36m";
         const PLAIN: &str = "\u{1b}[0m";
@@ -87,6 +95,9 @@ impl Failure {
         }
         for hint in &self.0.hints {
             writeln!(output, "{CYAN}hint{PLAIN}: {}", printable_lines(hint))?;
+        }
+        for note in &self.0.notes {
+            writeln!(output, "{CYAN}note{PLAIN}: {}", printable_lines(note))?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ mod args;
 mod catalog;
 mod commands;
 mod failure;
+mod place;
 mod progress;
 mod settings;
 mod size;

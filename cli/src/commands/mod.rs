@@ -1,8 +1,10 @@
 //! The commands, one file each.
 
 mod build;
+mod build_failure;
 mod check;
 mod doctor;
+mod engine;
 mod history;
 mod images;
 mod inspect;
@@ -17,13 +19,13 @@ mod version;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use layer_store::{Store, StoreOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Cli, Command, GlobalArgs};
-use crate::failure::{Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 use crate::settings::{self, Environment};
 
 /// What every command has.
@@ -32,6 +34,8 @@ pub(crate) struct Context {
     environment: Environment,
     /// Set by Ctrl-C and SIGTERM.
     stop: CancellationToken,
+    /// The status that the signal asks for.
+    status: Arc<OnceLock<Exit>>,
 }
 
 impl Context {
@@ -52,14 +56,18 @@ impl Context {
 /// Runs a command; its failure is reported, and the status returned.
 pub(crate) fn run(cli: Cli) -> ExitCode {
     start_log(&cli.global);
-    let context =
-        Context { global: cli.global, environment: Environment::of_process(), stop: CancellationToken::new() };
+    let context = Context {
+        global: cli.global,
+        environment: Environment::of_process(),
+        stop: CancellationToken::new(),
+        status: Arc::default(),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::new(format!("cannot start worker threads: {error}")).report(),
     };
     let result = runtime.block_on(async {
-        let signals = tokio::spawn(watch_signals(context.stop.clone()));
+        let signals = tokio::spawn(watch_signals(context.stop.clone(), context.status.clone()));
         let result = dispatch(&context, cli.command).await;
         signals.abort();
         result
@@ -68,7 +76,11 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        // Whatever failed because it was stopped, it was the signal.
+        Err(failure) => match context.status.get() {
+            Some(status) => failure.exit(*status).report(),
+            None => failure.report(),
+        },
     }
 }
 
@@ -87,23 +99,25 @@ async fn dispatch(context: &Context, command: Command) -> Result<()> {
         Command::Prune(args) => prune::run(context, &args).await,
         Command::Doctor => doctor::run(context).await,
         Command::Version => version::run(context),
-        Command::Image(_) | Command::System(_) => Err(Failure::usage("this command has no meaning of its own")),
+        // The parser has put them under their first names.
+        Command::Image(_) | Command::System(_) => Err(Failure::usage("this group of commands needs a command")),
     }
 }
 
-/// Cancels the work on the first Ctrl-C or SIGTERM. A second one ends the process at once, if the work does not end by
-/// itself; whatever it had mounted goes with its namespaces.
-async fn watch_signals(stop: CancellationToken) {
+/// Cancels the work on the first Ctrl-C or SIGTERM. The kernel's own answer to a signal is not restored: the work ends
+/// in a moment, and what it had begun is taken back.
+async fn watch_signals(stop: CancellationToken, status: Arc<OnceLock<Exit>>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return;
     };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => STATUS.store(crate::failure::Exit::Terminated as u8, std::sync::atomic::Ordering::Relaxed),
-    }
+    let asked = tokio::select! {
+        _ = interrupt.recv() => Exit::Interrupted,
+        _ = terminate.recv() => Exit::Terminated,
+    };
+    let _ = status.set(asked);
     stop.cancel();
 }
 

@@ -3,11 +3,13 @@
 
 mod build;
 mod environment;
+mod output;
 mod registry;
+mod values;
 
 use std::path::PathBuf;
 
-pub(crate) use build::BuildRequest;
+pub(crate) use build::{isolation, packing, request};
 pub(crate) use environment::Environment;
 pub(crate) use registry::{auth_file, client_settings};
 
