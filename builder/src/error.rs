@@ -134,11 +134,33 @@ impl Error {
             Self::Step { source, .. } => source.hint(),
             Self::Invalid { help, .. } => help.clone(),
             Self::Registry { source, .. } | Self::Push { source, .. } => source.hint(),
-            Self::Sandbox(error) => error.hint(),
-            Self::Copy(error) => error.hint(),
+            Self::Sandbox(error) => sandbox_hint(error),
+            Self::Copy(error) => copy_hint(error),
             Self::ImageNotHere { name } => Some(format!("`rbuild pull {name}` fetches it")),
             _ => None,
         }
+    }
+}
+
+fn copy_hint(error: &crate::copy::CopyError) -> Option<String> {
+    match error {
+        crate::copy::CopyError::NotFound { ignored_by: Some(rule), .. } => {
+            Some(format!("the rule `{rule}` of the ignore file leaves it out"))
+        }
+        crate::copy::CopyError::NotFound { nearest, .. } if !nearest.is_empty() => {
+            let names: Vec<String> = nearest.iter().map(|name| format!("`{name}`")).collect();
+            Some(format!("there is {}", names.join(", ")))
+        }
+        _ => None,
+    }
+}
+
+fn sandbox_hint(error: &crate::sandbox::SandboxError) -> Option<String> {
+    use crate::sandbox::SandboxError as E;
+    match error {
+        E::Refused { attempts } => attempts.iter().find_map(|(_, failure)| failure.remedy.clone()),
+        E::Setup(failure) => failure.remedy.clone(),
+        _ => None,
     }
 }
 

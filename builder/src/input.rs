@@ -54,8 +54,8 @@ fn unreadable(path: &Path, source: io::Error) -> Error {
 }
 
 /// Opens a directory as a context. Ignore rules come from `<dockerfile>.dockerignore` beside the Dockerfile, else from
-/// `.dockerignore` in the directory.
-pub fn context(store: &Store, directory: &Path, dockerfile: Option<&Path>) -> Result<LocalContext> {
+/// `.dockerignore` in the directory. The stat index is to be saved when the build is over.
+pub fn context(store: &Store, directory: &Path, dockerfile: Option<&Path>) -> Result<(LocalContext, Arc<StatIndex>)> {
     let beside = dockerfile.map(|path| {
         let mut name = path.as_os_str().to_owned();
         name.push(".dockerignore");
@@ -83,5 +83,20 @@ pub fn context(store: &Store, directory: &Path, dockerfile: Option<&Path>) -> Re
         }
     }
     let index = Arc::new(StatIndex::load(store, directory)?);
-    Ok(LocalContext::open(directory, ignore)?.with_index(index))
+    Ok((LocalContext::open(directory, ignore)?.with_index(index.clone()), index))
+}
+
+impl Ignore for Matcher {
+    fn excluded(&self, path: &[u8], _is_dir: bool) -> bool {
+        self.matches(&String::from_utf8_lossy(path))
+    }
+
+    fn prune(&self, directory: &[u8]) -> bool {
+        !self.may_match_below(&String::from_utf8_lossy(directory))
+    }
+
+    fn rule(&self, path: &[u8]) -> Option<String> {
+        let decision = self.decide(&String::from_utf8_lossy(path));
+        decision.rule.filter(|_| decision.ignored).map(|rule| rule.pattern().to_owned())
+    }
 }

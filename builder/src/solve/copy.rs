@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use layer_store::layer::{FileSource, Form, NewEntry, NewKind};
+use layer_store::layer::{Form, NewEntry};
 use layer_store::{Digest, Store, View};
 use tokio::runtime::Handle;
 
@@ -154,7 +154,7 @@ impl Work {
         // Names of owners stand in the image; numbers and nothing need no look into it.
         let mut view = None;
         if let Some(text) = &op.chown {
-            let names = if users::is_numeric(text) {
+            let names = if is_numeric(text) {
                 View::default()
             } else {
                 let below_view = self.handle.block_on(self.layers.view(&below))?;
@@ -183,8 +183,9 @@ impl Work {
             request.sources = paths;
             request.unpack = local && op.unpack == Unpack::Recognised;
             let part = files::select(source, &request)?;
-            if let Origin::Stack(..) = origin {
-                self.fetch_bytes(&part)?;
+            if let Origin::Stack(stack, _) = origin {
+                // Files of a base image are read from its blobs, which may not be here.
+                self.handle.block_on(self.layers.bytes(stack))?;
             }
             digests.push(part.digest(&request)?);
             match &mut selection {
@@ -219,7 +220,6 @@ impl Work {
                 None => Vec::new(),
             };
             clamp(&mut entries, self.epoch);
-            self.fetch_sources(&entries)?;
             let diff_id = self.store.write_layer(entries, self.form)?;
             if let Some(selection) = &selection {
                 selection.verify()?;
@@ -253,28 +253,15 @@ impl Work {
             .collect::<Option<Vec<_>>>()?;
         Some(key::copy(op, below, &digests, self.epoch))
     }
-
-    /// Files of a base image are read from its blobs, which may not be here.
-    fn fetch_bytes(&self, selection: &files::Selection<'_>) -> Result<()> {
-        self.handle.block_on(self.layers.bytes(&selection.layers()))
-    }
-
-    fn fetch_sources(&self, entries: &[NewEntry]) -> Result<()> {
-        let mut layers: Vec<Digest> = entries
-            .iter()
-            .filter_map(|entry| match &entry.kind {
-                NewKind::File { source: FileSource::Layer { diff_id, .. }, .. } => Some(*diff_id),
-                _ => None,
-            })
-            .collect();
-        layers.sort_unstable();
-        layers.dedup();
-        self.handle.block_on(self.layers.bytes(&layers))
-    }
 }
 
 fn parse_mode(text: &str) -> Result<ModeChange> {
     text.parse().map_err(|error| Error::invalid(format!("{error}")))
+}
+
+/// Whether an owner is given by numbers alone, so that no file of the image is needed.
+fn is_numeric(owner: &str) -> bool {
+    owner.split(':').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// No time of a new layer is after the epoch of the build.
