@@ -25,6 +25,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::error::IoContext as _;
+use crate::layer::place::IndexCache;
 use crate::{Digest, Result};
 
 mod blobs;
@@ -93,6 +94,7 @@ pub struct Ownership {
 pub struct Store {
     root: PathBuf,
     options: StoreOptions,
+    pub(crate) indexes: IndexCache,
 }
 
 /// The directories of a store, below its root.
@@ -123,7 +125,7 @@ impl Store {
         for name in DIRECTORIES {
             make_directory(&root.join(name), 0o755)?;
         }
-        let store = Self { root, options };
+        let store = Self { root, options, indexes: IndexCache::default() };
         store.prepare_use()?;
         store.prepare_layout()?;
         Ok(store)

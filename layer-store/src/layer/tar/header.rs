@@ -28,13 +28,16 @@ pub(super) fn number(field: &[u8]) -> Result<Option<i64>, &'static str> {
     if end == 0 {
         return Ok(None);
     }
-    digits[..end].iter().try_fold(0_i64, |value, digit| match digit {
-        b'0'..=b'7' => value
-            .checked_mul(8)
-            .map(|value| value + i64::from(digit - b'0'))
-            .ok_or("a number in its header is too large"),
-        _ => Err("a number in its header is malformed"),
-    }).map(Some)
+    digits[..end]
+        .iter()
+        .try_fold(0_i64, |value, digit| match digit {
+            b'0'..=b'7' => value
+                .checked_mul(8)
+                .map(|value| value + i64::from(digit - b'0'))
+                .ok_or("a number in its header is too large"),
+            _ => Err("a number in its header is malformed"),
+        })
+        .map(Some)
 }
 
 /// A number in two's complement, the first bit aside, which only says that it is one.

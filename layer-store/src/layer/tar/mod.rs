@@ -26,7 +26,7 @@ mod sparse;
 mod write;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use read::{Member, Reader};
 pub(crate) use write::{END, encode, padding};

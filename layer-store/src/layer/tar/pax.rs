@@ -146,8 +146,21 @@ mod tests {
     #[test]
     fn malformed_records() {
         for data in [
-            "6 a=b", "5 a=b\n", "7 a=b\n", "06 a=b\n", "6  a=b\n", "6 =ab\n", "6 abc\n", "-6 a=b\n", "a=b\n", "6",
-            "99999999999999999999999 a=b\n", "6 a=b\n6 a=c\n", "6 a=b\n\n", "0 a=b\n", "2 \n",
+            "6 a=b",
+            "5 a=b\n",
+            "7 a=b\n",
+            "06 a=b\n",
+            "6  a=b\n",
+            "6 =ab\n",
+            "6 abc\n",
+            "-6 a=b\n",
+            "a=b\n",
+            "6",
+            "99999999999999999999999 a=b\n",
+            "6 a=b\n6 a=c\n",
+            "6 a=b\n\n",
+            "0 a=b\n",
+            "2 \n",
         ] {
             assert!(Records::parse(data.as_bytes()).is_err(), "{data:?}");
         }
@@ -157,9 +170,16 @@ mod tests {
 
     #[test]
     fn times_round_down() {
-        for (text, expected) in
-            [("5", 5), ("5.9", 5), ("-5", -5), ("-5.1", -6), ("-5.0", -5), ("0.5", 0), ("-0.5", -1), ("7.", 7)]
-        {
+        for (text, expected) in [
+            ("5", 5),
+            ("5.9", 5),
+            ("-5", -5),
+            ("-5.1", -6),
+            ("-5.0", -5),
+            ("0.5", 0),
+            ("-0.5", -1),
+            ("7.", 7),
+        ] {
             assert_eq!(seconds(text.as_bytes()), Ok(expected), "{text}");
         }
         for text in ["", "-", ".5", "1e3", "1.x", "--1", "9223372036854775808", "+1"] {

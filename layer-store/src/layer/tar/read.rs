@@ -6,13 +6,13 @@ use std::io::BufRead;
 use super::pax::{self, Records};
 use super::{BLOCK, MARKER, OPAQUE, WHITEOUT, header, sparse};
 use crate::index::{Entry, Extent, Kind, PathBytes, path};
-use crate::layer::Limits;
+use crate::layer::TarLimits;
 use crate::{Error, Result};
 
 /// The entries of a tar as they come, and their data.
 pub(crate) struct Reader<R> {
     input: R,
-    limits: Limits,
+    limits: TarLimits,
     /// Where the input is, in bytes from the tar's beginning.
     position: u64,
     /// Data of the present entry that was not read yet, and the zeros after it.
@@ -44,7 +44,7 @@ struct Extended {
 }
 
 impl<R: BufRead> Reader<R> {
-    pub(crate) fn new(input: R, limits: Limits) -> Self {
+    pub(crate) fn new(input: R, limits: TarLimits) -> Self {
         Self {
             input,
             limits,
@@ -253,7 +253,9 @@ impl<R: BufRead> Reader<R> {
         let kind = match kind_byte {
             // Before there was a type for them, directories were files with a slash.
             0 | b'0' if slash && size == 0 => Kind::Directory { opaque: false },
-            0 | b'0' | b'7' | b'S' if slash => return Err(refuse("it is a file with the name of a directory")),
+            0 | b'0' | b'7' | b'S' if slash => {
+                return Err(refuse("it is a file with the name of a directory"));
+            }
             0 | b'0' | b'7' | b'S' => Kind::File { size, offset: 0 },
             b'1' => {
                 let target = path::clean(&link_of(fields, &records, extended.long_link)?)?;
@@ -309,12 +311,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// What a name that begins with `.wh.` means.
-    fn marker(
-        &mut self,
-        name: &[u8],
-        size: u64,
-        refuse: &impl Fn(&str) -> Error,
-    ) -> Result<Option<Member>> {
+    fn marker(&mut self, name: &[u8], size: u64, refuse: &impl Fn(&str) -> Error) -> Result<Option<Member>> {
         let parts = || name.split(|byte| *byte == b'/');
         if !parts().any(|part| part.starts_with(WHITEOUT)) {
             return Ok(None);
@@ -492,7 +489,10 @@ fn device(fields: &tar::Header, kind: u8) -> Result<Kind, &'static str> {
     let bytes = fields.as_bytes();
     // As wide as Linux has them.
     let part = |field: &[u8], bits: u32| {
-        u32::try_from(number_of(field)?).ok().filter(|n| n >> bits == 0).ok_or("its device number is too large")
+        u32::try_from(number_of(field)?)
+            .ok()
+            .filter(|n| n >> bits == 0)
+            .ok_or("its device number is too large")
     };
     let (major, minor) = (part(&bytes[329..337], 12)?, part(&bytes[337..345], 20)?);
     Ok(match (kind, major, minor) {

@@ -124,7 +124,10 @@ pub(super) fn extents(
         if position < end {
             return Err("its sparse map overlaps itself");
         }
-        end = position.checked_add(length).filter(|end| *end <= size).ok_or("its sparse map leaves the file")?;
+        end = position
+            .checked_add(length)
+            .filter(|end| *end <= size)
+            .ok_or("its sparse map leaves the file")?;
         sum += length;
         if length > 0 {
             extents.push(Extent { position, length, offset });
@@ -142,10 +145,7 @@ mod tests {
     fn maps_must_fit() {
         assert_eq!(
             extents(&[(0, 5), (10, 5), (20, 0)], 20, 10, 512).unwrap(),
-            [
-                Extent { position: 0, length: 5, offset: 512 },
-                Extent { position: 10, length: 5, offset: 517 }
-            ]
+            [Extent { position: 0, length: 5, offset: 512 }, Extent { position: 10, length: 5, offset: 517 }]
         );
         for (pairs, size, stored) in [
             (&[(5, 5), (0, 5)][..], 20, 10),

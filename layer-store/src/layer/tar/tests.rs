@@ -4,12 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::index::{Builder, Entry, Index, Kind, TarFacts};
-use crate::layer::Limits;
+use crate::layer::TarLimits;
 use crate::{Digest, Result};
 
 /// The index that `bytes` give.
 pub(super) fn read(bytes: &[u8]) -> Result<Index> {
-    let mut reader = Reader::new(bytes, Limits::default());
+    let mut reader = Reader::new(bytes, TarLimits::default());
     let mut builder = Builder::new();
     while let Some(member) = reader.next()? {
         match member {
@@ -119,7 +119,7 @@ fn kind() -> impl Strategy<Value = Kind> {
     ]
 }
 
-pub(super) fn entries() -> impl Strategy<Value = Vec<Entry>> {
+pub(crate) fn entries() -> impl Strategy<Value = Vec<Entry>> {
     let owner = || prop_oneof![0..5_u32, 0..u32::MAX];
     let entry = (
         "[a-zé]{1,3}(/[a-zA-Zé ]{1,80}){0,2}",
@@ -127,7 +127,11 @@ pub(super) fn entries() -> impl Strategy<Value = Vec<Entry>> {
         0..0o10000_u32,
         owner(),
         owner(),
-        prop_oneof![0..2_000_000_000_i64, -10_000..0_i64, any::<i32>().prop_map(|time| i64::from(time) << 10)],
+        prop_oneof![
+            0..2_000_000_000_i64,
+            -10_000..0_i64,
+            any::<i32>().prop_map(|time| i64::from(time) << 10)
+        ],
         prop::collection::btree_map(
             "user\\.[a-z]{1,9}".prop_map(String::into_bytes),
             prop::collection::vec(any::<u8>(), 1..40),

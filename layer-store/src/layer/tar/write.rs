@@ -29,7 +29,8 @@ pub(crate) fn encode(entry: &Entry, out: &mut Vec<u8>) -> Result<()> {
         Kind::Whiteout => return encode_whiteout(entry, out),
         _ => entry.path.clone(),
     };
-    let mut header = Header { name: &name, mode: entry.mode & 0o7777, mtime: entry.mtime, ..Header::default() };
+    let mut header =
+        Header { name: &name, mode: entry.mode & 0o7777, mtime: entry.mtime, ..Header::default() };
     (header.uid, header.gid) = (entry.uid, entry.gid);
     match &entry.kind {
         Kind::Directory { .. } => header.kind = b'5',
