@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use layer_store::index::Kind;
+use layer_store::manifest::ManifestContent;
 use layer_store::store::{ImageRecord, PlatformImage};
 use layer_store::{Digest, ImageConfig, Manifest, Platform, Store};
-use layer_store::manifest::ManifestContent;
 use registry_client::Reference;
 
 use crate::failure::{Failure, Result};
@@ -57,7 +57,11 @@ impl Image {
             ManifestContent::Index { .. } => Vec::new(),
         });
         let blob = |at: usize| blobs.as_ref().and_then(|blobs| blobs.get(at)).map_or(0, |blob| blob.size);
-        layers.iter().enumerate().map(|(at, diff_id)| layer_size(store, diff_id).unwrap_or_else(|| blob(at))).sum()
+        layers
+            .iter()
+            .enumerate()
+            .map(|(at, diff_id)| layer_size(store, diff_id).unwrap_or_else(|| blob(at)))
+            .sum()
     }
 
     /// Its manifest, if it has one.
@@ -93,13 +97,19 @@ pub(crate) fn all(store: &Store) -> Result<Vec<Image>> {
             }
             let bytes = store.read_blob(&id, DOCUMENT_LIMIT)?;
             let config = ImageConfig::from_slice(&bytes).map_err(|error| {
-                Failure::new(format!("the configuration of `{}` cannot be read: {error}", familiar(&record.name)))
+                Failure::new(format!(
+                    "the configuration of `{}` cannot be read: {error}",
+                    familiar(&record.name)
+                ))
             })?;
-            images.insert(id, Image { id, config, records: vec![record.clone()], platform: platform.clone() });
+            images
+                .insert(id, Image { id, config, records: vec![record.clone()], platform: platform.clone() });
         }
     }
     let mut images: Vec<Image> = images.into_values().collect();
-    images.sort_by(|one, other| other.config.created.cmp(&one.config.created).then_with(|| one.id.cmp(&other.id)));
+    images.sort_by(|one, other| {
+        other.config.created.cmp(&one.config.created).then_with(|| one.id.cmp(&other.id))
+    });
     Ok(images)
 }
 
@@ -130,7 +140,8 @@ pub(crate) fn name(store: &Store, text: &str) -> Result<Option<String>> {
 
 fn by_id(images: Vec<Image>, text: &str) -> Result<Image> {
     let hex = text.strip_prefix("sha256:").unwrap_or(text);
-    let is_id = !hex.is_empty() && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    let is_id =
+        !hex.is_empty() && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     let mut found = images.into_iter().filter(|image| is_id && image.id.hex().starts_with(hex));
     let first = found.next().ok_or_else(|| missing(text))?;
     if found.next().is_some() {

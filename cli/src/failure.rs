@@ -195,6 +195,9 @@ mod tests {
         let failure = Failure::new("it \u{1b}[2Jfailed").detail(" 7 | RUN x\n").hint("do y");
         let mut stripped = anstream::StripStream::new(Vec::new());
         failure.write(&mut stripped).unwrap();
-        assert_eq!(String::from_utf8(stripped.into_inner()).unwrap(), "error: it failed\n 7 | RUN x\nhint: do y\n");
+        assert_eq!(
+            String::from_utf8(stripped.into_inner()).unwrap(),
+            "error: it failed\n 7 | RUN x\nhint: do y\n"
+        );
     }
 }

@@ -84,7 +84,8 @@ mod tests {
     #[test]
     fn shows_file_line_and_text() {
         let source = Source::new("Dockerfile", "FROM busybox:1\nRUNN make\n");
-        let finding = Diagnostic::error(Span::new(15, 19), "unknown instruction `RUNN`").with_help("did you mean `RUN`?");
+        let finding = Diagnostic::error(Span::new(15, 19), "unknown instruction `RUNN`")
+            .with_help("did you mean `RUN`?");
         insta::assert_snapshot!(plain(&diagnostic(&source, &finding)), @r"
         error: unknown instruction `RUNN`
          --> Dockerfile:2:1

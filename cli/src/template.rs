@@ -9,8 +9,9 @@ pub(crate) fn render(template: &str, value: &Value) -> Result<String, String> {
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("{{") {
         text.push_str(&unescape(before));
-        let (action, behind) =
-            after.split_once("}}").ok_or_else(|| format!("`{{{{` without `}}}}` in the format `{template}`"))?;
+        let (action, behind) = after
+            .split_once("}}")
+            .ok_or_else(|| format!("`{{{{` without `}}}}` in the format `{template}`"))?;
         text.push_str(&evaluate(action.trim_matches('-').trim(), value)?);
         rest = behind;
     }
@@ -70,7 +71,10 @@ fn words(action: &str) -> Result<Vec<String>, String> {
     let mut rest = action.trim_start();
     while let Some(first) = rest.chars().next() {
         let end = if first == '"' || first == '`' {
-            rest[1..].find(first).map(|at| at + 2).ok_or_else(|| format!("a quote in `{{{{{action}}}}}` has no end"))?
+            rest[1..]
+                .find(first)
+                .map(|at| at + 2)
+                .ok_or_else(|| format!("a quote in `{{{{{action}}}}}` has no end"))?
         } else {
             rest.find(char::is_whitespace).unwrap_or(rest.len())
         };
@@ -88,7 +92,9 @@ fn argument(word: &str, value: &Value) -> Result<Value, String> {
         return Ok(number.into());
     }
     let Some(path) = word.strip_prefix('.') else {
-        return Err(format!("`{word}` is not understood; a field path begins with a dot, as in `{{{{.Id}}}}`"));
+        return Err(format!(
+            "`{word}` is not understood; a field path begins with a dot, as in `{{{{.Id}}}}`"
+        ));
     };
     let mut found = value;
     let mut missing = false;
@@ -110,7 +116,8 @@ fn show(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(list) => format!("[{}]", list.iter().map(show).collect::<Vec<_>>().join(" ")),
         Value::Object(map) => {
-            let entries: Vec<String> = map.iter().map(|(name, value)| format!("{name}:{}", show(value))).collect();
+            let entries: Vec<String> =
+                map.iter().map(|(name, value)| format!("{name}:{}", show(value))).collect();
             format!("map[{}]", entries.join(" "))
         }
         other => other.to_string(),

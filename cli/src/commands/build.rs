@@ -76,7 +76,9 @@ fn quiet(args: &BuildArgs) -> bool {
 
 fn goes_to_stdout(output: &Output) -> bool {
     match output {
-        Output::Oci { dest, .. } | Output::Docker { dest } | Output::Tar { dest } => *dest == Destination::Stdout,
+        Output::Oci { dest, .. } | Output::Docker { dest } | Output::Tar { dest } => {
+            *dest == Destination::Stdout
+        }
         Output::Local { .. } | Output::Registry => false,
     }
 }
@@ -95,14 +97,16 @@ fn summary(built: &Built, tally: &Tally, outputs: &[Output], started: Instant) -
 /// `--iidfile` and `--metadata-file`.
 fn write_results(args: &BuildArgs, built: &Built) -> Result<()> {
     let write = |path: &std::path::Path, text: &str| {
-        std::fs::write(path, text)
-            .map_err(|error| Failure::new(format!("the image is built, but `{}` cannot be written: {error}", path.display())))
+        std::fs::write(path, text).map_err(|error| {
+            Failure::new(format!("the image is built, but `{}` cannot be written: {error}", path.display()))
+        })
     };
     if let Some(path) = &args.iidfile {
         write(path, &built.id.to_string())?;
     }
     if let Some(path) = &args.metadata_file {
-        let mut metadata = json!({"containerimage.config.digest": built.id, "image.name": built.names.join(",")});
+        let mut metadata =
+            json!({"containerimage.config.digest": built.id, "image.name": built.names.join(",")});
         if let Some(manifest) = &built.manifest {
             metadata["containerimage.digest"] = json!(manifest.digest);
             metadata["containerimage.descriptor"] = json!(manifest);

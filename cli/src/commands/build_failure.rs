@@ -97,7 +97,11 @@ mod tests {
             ending: "exited with status 2".into(),
             tail: vec!["cc a.c".into(), "a.c:1: \u{1b}[31merror".into()],
         };
-        let error = Error::Step { name: "[2/2] RUN make all".into(), span: Some(Span::new(15, 27)), source: Arc::new(cause) };
+        let error = Error::Step {
+            name: "[2/2] RUN make all".into(),
+            span: Some(Span::new(15, 27)),
+            source: Arc::new(cause),
+        };
         insta::assert_snapshot!(text(&error), @r"
         error: the command of [2/2] RUN make all exited with status 2
          --> Dockerfile:2:1
@@ -112,7 +116,8 @@ mod tests {
 
     #[test]
     fn an_error_of_the_dockerfile() {
-        let finding = Diagnostic::error(Span::new(15, 18), "unknown instruction `RUM`").with_help("did you mean `RUN`?");
+        let finding = Diagnostic::error(Span::new(15, 18), "unknown instruction `RUM`")
+            .with_help("did you mean `RUN`?");
         insta::assert_snapshot!(text(&Error::Dockerfile(vec![finding])), @r"
         error: unknown instruction `RUM`
          --> Dockerfile:2:1

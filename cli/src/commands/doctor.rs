@@ -29,9 +29,15 @@ fn describe(diagnosis: &Diagnosis, root: &str) -> String {
         match verdict {
             Verdict::Works(report) => {
                 let mark = if diagnosis.chosen == Some(*rung) { "*" } else { " " };
-                text += &format!("{mark} {:<8} works, {} ids mapped ({})\n", rung.name(), report.ids, report.id_map);
+                text += &format!(
+                    "{mark} {:<8} works, {} ids mapped ({})\n",
+                    rung.name(),
+                    report.ids,
+                    report.id_map
+                );
                 for less in &report.degradations {
-                    text += &format!("             {}: {} instead, {}\n", less.feature, less.instead, less.cost);
+                    text +=
+                        &format!("             {}: {} instead, {}\n", less.feature, less.instead, less.cost);
                     text += &format!("               because {}\n", less.failure);
                     if let Some(remedy) = &less.failure.remedy {
                         text += &format!("               {remedy}\n");
@@ -65,7 +71,8 @@ mod tests {
             cause: "the process lacks CAP_SYS_ADMIN".into(),
             remedy: Some("run as root".into()),
         };
-        let report = Report { rung: Rung::Userns, id_map: "newuidmap".into(), ids: 65536, degradations: Vec::new() };
+        let report =
+            Report { rung: Rung::Userns, id_map: "newuidmap".into(), ids: 65536, degradations: Vec::new() };
         let diagnosis = Diagnosis {
             rungs: vec![(Rung::Root, Verdict::Refused(refused)), (Rung::Userns, Verdict::Works(report))],
             chosen: Some(Rung::Userns),

@@ -21,15 +21,21 @@ pub(super) fn open(context: &Context, quiet: bool) -> Result<(Engine, Arc<dyn Re
     let reporter: Arc<dyn Reporter> = renderer.clone();
     let transfers = Arc::new(Transfers::new(reporter.clone()));
     let client = Client::new(settings::client_settings(&context.environment)?, transfers)?;
-    let settings =
-        EngineSettings { store_root: context.store_root()?, durability: Durability::Full, isolation: Isolation::Auto };
-    let engine = Engine::open(&settings, Arc::new(client), reporter)
-        .map_err(|error| Failure::of(&error).hint("`--root` or `RBUILD_ROOT` names a directory that may be written"))?;
+    let settings = EngineSettings {
+        store_root: context.store_root()?,
+        durability: Durability::Full,
+        isolation: Isolation::Auto,
+    };
+    let engine = Engine::open(&settings, Arc::new(client), reporter).map_err(|error| {
+        Failure::of(&error).hint("`--root` or `RBUILD_ROOT` names a directory that may be written")
+    })?;
     Ok((engine, renderer))
 }
 
 /// Blocking work of the store, away from the threads that drive transfers.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(Failure::new(format!("internal error: {error}; please report it"))),

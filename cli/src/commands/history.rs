@@ -36,7 +36,9 @@ pub(super) fn run(context: &Context, args: &HistoryArgs) -> Result<()> {
             let created: Option<Timestamp> = step.created.as_deref().and_then(|text| text.parse().ok());
             let age = created.map_or_else(
                 || "N/A".to_owned(),
-                |created| size::ago(u64::try_from(Timestamp::now().duration_since(created).as_secs()).unwrap_or(0)),
+                |created| {
+                    size::ago(u64::try_from(Timestamp::now().duration_since(created).as_secs()).unwrap_or(0))
+                },
             );
             let by = printable(step.created_by.as_deref().unwrap_or_default()).replace('\t', " ");
             let by = if args.no_trunc { by } else { shortened(&by, 45) };

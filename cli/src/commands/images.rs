@@ -63,8 +63,7 @@ fn rows<'a>(image: &'a Image, store: &Store) -> Vec<Row<'a>> {
         .iter()
         .map(|record| {
             let reference = Reference::parse(&record.name).ok();
-            let repository =
-                reference.as_ref().map_or_else(|| "<none>".to_owned(), catalog::repository);
+            let repository = reference.as_ref().map_or_else(|| "<none>".to_owned(), catalog::repository);
             let tag = reference.as_ref().and_then(Reference::tag).unwrap_or("<none>").to_owned();
             let known = record.platforms.iter().find(|one| one.config.digest == image.id);
             let digest = known
@@ -96,7 +95,11 @@ impl Row<'_> {
     }
 
     fn is_named(&self, name: &str) -> bool {
-        let own = |text: &str| Reference::parse(text).ok().map(|reference| (catalog::repository(&reference), reference.tag().map(str::to_owned)));
+        let own = |text: &str| {
+            Reference::parse(text)
+                .ok()
+                .map(|reference| (catalog::repository(&reference), reference.tag().map(str::to_owned)))
+        };
         own(name).is_some_and(|(repository, tag)| {
             repository == self.repository && tag.is_none_or(|tag| tag == self.tag)
         })
@@ -183,7 +186,8 @@ impl Filter {
         let created = &row.image.config.created;
         match self {
             Self::Reference(pattern) => {
-                matches(pattern, &row.repository) || matches(pattern, &format!("{}:{}", row.repository, row.tag))
+                matches(pattern, &row.repository)
+                    || matches(pattern, &format!("{}:{}", row.repository, row.tag))
             }
             Self::Label(name, value) => row
                 .image
@@ -207,7 +211,10 @@ fn matches(pattern: &str, text: &str) -> bool {
         (Some('*'), _) => {
             let rest = &pattern[1..];
             matches(rest, text)
-                || text.chars().next().is_some_and(|first| first != '/' && matches(pattern, &text[first.len_utf8()..]))
+                || text
+                    .chars()
+                    .next()
+                    .is_some_and(|first| first != '/' && matches(pattern, &text[first.len_utf8()..]))
         }
         (Some('?'), Some(first)) if first != '/' => matches(&pattern[1..], &text[first.len_utf8()..]),
         (Some(wanted), Some(first)) if wanted == first => {

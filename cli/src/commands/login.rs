@@ -6,7 +6,8 @@ use crate::failure::{Failure, Result};
 
 /// Stores credentials where Docker does.
 pub(super) async fn login(_context: &Context, _args: LoginArgs) -> Result<()> {
-    Err(Failure::new("`rbuild login` is not there yet").hint("credentials of `docker login` and `skopeo login` are used"))
+    Err(Failure::new("`rbuild login` is not there yet")
+        .hint("credentials of `docker login` and `skopeo login` are used"))
 }
 
 /// Removes credentials.

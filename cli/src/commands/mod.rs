@@ -100,7 +100,9 @@ async fn dispatch(context: &Context, command: Command) -> Result<()> {
         Command::Doctor => doctor::run(context).await,
         Command::Version => version::run(context),
         // The parser has put them under their first names.
-        Command::Image(_) | Command::System(_) => Err(Failure::usage("this group of commands needs a command")),
+        Command::Image(_) | Command::System(_) => {
+            Err(Failure::usage("this group of commands needs a command"))
+        }
     }
 }
 
@@ -139,7 +141,11 @@ fn tell(text: &str) {
 
 fn start_log(global: &GlobalArgs) {
     use tracing_subscriber::EnvFilter;
-    let filter = if global.debug { Some("debug,hyper=info,h2=info,rustls=info".to_owned()) } else { std::env::var("RBUILD_LOG").ok() };
+    let filter = if global.debug {
+        Some("debug,hyper=info,h2=info,rustls=info".to_owned())
+    } else {
+        std::env::var("RBUILD_LOG").ok()
+    };
     let Some(filter) = filter else { return };
     let _ = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))

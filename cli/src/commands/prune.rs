@@ -43,7 +43,8 @@ fn confirmed() -> Result<bool> {
 fn forget(records: &std::path::Path) -> Result<()> {
     for entry in std::fs::read_dir(records)? {
         let path = entry?.path();
-        let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        let removed =
+            if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
         removed.map_err(|error| Failure::new(format!("cannot remove `{}`: {error}", path.display())))?;
     }
     Ok(())

@@ -34,5 +34,9 @@ pub(super) async fn run(context: &Context, args: &PullArgs) -> Result<()> {
     renderer.finish();
     let resolved = result.map_err(|error| Failure::of(&error).hint(error.hint()))?;
     let name = catalog::familiar(&reference.canonical());
-    if args.quiet { print(&format!("{name}\n")) } else { print(&format!("Digest: {}\n{name}\n", resolved.digest)) }
+    if args.quiet {
+        print(&format!("{name}\n"))
+    } else {
+        print(&format!("Digest: {}\n{name}\n", resolved.digest))
+    }
 }

@@ -29,7 +29,9 @@ pub(super) async fn run(context: &Context, args: &PushArgs) -> Result<()> {
         })
         .await?;
         let manifest = packed.manifest.digest();
-        push(&engine.client, &store, packed, &target).await.map_err(|error| Failure::of(&error).hint(error.hint()))?;
+        push(&engine.client, &store, packed, &target)
+            .await
+            .map_err(|error| Failure::of(&error).hint(error.hint()))?;
         Ok::<_, Failure>(manifest)
     };
     let result = tokio::select! {
@@ -44,5 +46,9 @@ pub(super) async fn run(context: &Context, args: &PushArgs) -> Result<()> {
             Failure::new(format!("the image is pushed, but `{}` cannot be written: {error}", path.display()))
         })?;
     }
-    if args.quiet { print(&format!("{digest}\n")) } else { print(&format!("{}: digest: {digest}\n", target.familiar())) }
+    if args.quiet {
+        print(&format!("{digest}\n"))
+    } else {
+        print(&format!("{}: digest: {digest}\n", target.familiar()))
+    }
 }

@@ -13,10 +13,14 @@ pub(super) fn run(context: &Context, args: &TagArgs) -> Result<()> {
     let store = context.store()?;
     let name = Reference::parse(&args.name).map_err(|error| Failure::usage(error.to_string()))?;
     if name.digest().is_some() {
-        return Err(Failure::usage(format!("`{}` names a digest; an image's name is a repository and a tag", args.name)));
+        return Err(Failure::usage(format!(
+            "`{}` names a digest; an image's name is a repository and a tag",
+            args.name
+        )));
     }
     // All platforms of a name go with it; an id means one of them.
-    let record = match Reference::parse(&args.image).ok().map(|reference| store.image(&reference.canonical())) {
+    let record = match Reference::parse(&args.image).ok().map(|reference| store.image(&reference.canonical()))
+    {
         Some(record) => record?,
         None => None,
     };
@@ -24,7 +28,12 @@ pub(super) fn run(context: &Context, args: &TagArgs) -> Result<()> {
         Some(record) => record,
         None => {
             let image = catalog::find(&store, &args.image)?;
-            ImageRecord { name: String::new(), platforms: vec![image.platform], index: None, tagged: String::new() }
+            ImageRecord {
+                name: String::new(),
+                platforms: vec![image.platform],
+                index: None,
+                tagged: String::new(),
+            }
         }
     };
     let tagged = jiff::Timestamp::now().to_string();

@@ -39,19 +39,20 @@ pub(crate) fn isolation(args: &BuildArgs, environment: &Environment) -> Result<I
 pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<BuildRequest> {
     let context = context(&args.context)?;
     let (dockerfile, dockerfile_path) = dockerfile(args, context.as_deref())?;
-    let tags = args
-        .tag
-        .iter()
-        .map(|name| tag(name))
-        .collect::<Result<Vec<_>>>()?;
+    let tags = args.tag.iter().map(|name| tag(name)).collect::<Result<Vec<_>>>()?;
     let (named_directories, contexts) = named_contexts(&args.build_context)?;
     let (mut outputs, packing, output_tags) = output::read(&args.output)?;
     if args.push && !outputs.contains(&Output::Registry) {
         outputs.push(Output::Registry);
     }
-    let tags = tags.into_iter().chain(output_tags.iter().map(|name| tag(name)).collect::<Result<Vec<_>>>()?).collect::<Vec<_>>();
+    let tags = tags
+        .into_iter()
+        .chain(output_tags.iter().map(|name| tag(name)).collect::<Result<Vec<_>>>()?)
+        .collect::<Vec<_>>();
     if outputs.contains(&Output::Registry) && tags.is_empty() {
-        return Err(Failure::usage("there is no name to push to").hint("add `-t registry.example/team/app:1.0`"));
+        return Err(
+            Failure::usage("there is no name to push to").hint("add `-t registry.example/team/app:1.0`")
+        );
     }
     let build_args = build_args(&args.build_arg, environment);
     let epoch = epoch(&build_args, environment)?;
@@ -114,8 +115,10 @@ fn dockerfile(args: &BuildArgs, context: Option<&Path>) -> Result<(Source, Optio
         (Some("-"), _) => true,
         (None, None) => true,
         (Some(_), None) => {
-            return Err(Failure::usage("`-` as the context reads the Dockerfile from standard input, and `--file` names another")
-                .hint("a tar as the context is not supported yet"));
+            return Err(Failure::usage(
+                "`-` as the context reads the Dockerfile from standard input, and `--file` names another",
+            )
+            .hint("a tar as the context is not supported yet"));
         }
         _ => false,
     };
@@ -125,7 +128,11 @@ fn dockerfile(args: &BuildArgs, context: Option<&Path>) -> Result<(Source, Optio
     let given = args.file.as_deref().map(Path::new);
     let mut source = builder::input::dockerfile(context, given).map_err(|error| {
         let failure = Failure::of(&error).hint(error.hint());
-        if given.is_none() { failure.hint("`--file` names a Dockerfile of another name or place") } else { failure }
+        if given.is_none() {
+            failure.hint("`--file` names a Dockerfile of another name or place")
+        } else {
+            failure
+        }
     })?;
     let path = PathBuf::from(&source.name);
     if let Some(short) = source.name.strip_prefix("./") {
@@ -142,13 +149,18 @@ fn stdin() -> Result<Source> {
         .map_err(|error| Failure::new(format!("cannot read the Dockerfile from standard input: {error}")))?;
     let archive = bytes.starts_with(&[0x1f, 0x8b]) || bytes.get(257..262) == Some(b"ustar");
     if archive {
-        return Err(Failure::new("standard input is an archive, and a tar as the context is not supported yet")
-            .hint("unpack it and build from the directory"));
+        return Err(Failure::new(
+            "standard input is an archive, and a tar as the context is not supported yet",
+        )
+        .hint("unpack it and build from the directory"));
     }
     if bytes.len() as u64 > STDIN_LIMIT {
-        return Err(Failure::new(format!("the Dockerfile on standard input is larger than {STDIN_LIMIT} bytes")));
+        return Err(Failure::new(format!(
+            "the Dockerfile on standard input is larger than {STDIN_LIMIT} bytes"
+        )));
     }
-    let text = String::from_utf8(bytes).map_err(|_| Failure::new("the Dockerfile on standard input is not UTF-8 text"))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Failure::new("the Dockerfile on standard input is not UTF-8 text"))?;
     Ok(Source::new("<stdin>", text))
 }
 
@@ -171,8 +183,10 @@ fn named_contexts(texts: &[String]) -> Result<(BTreeMap<String, PathBuf>, BTreeM
             continue;
         }
         if place.contains("://") {
-            return Err(Failure::new(format!("the context `{name}={place}` is of a kind that is not supported yet"))
-                .hint("a further context is a directory or `docker-image://NAME`"));
+            return Err(Failure::new(format!(
+                "the context `{name}={place}` is of a kind that is not supported yet"
+            ))
+            .hint("a further context is a directory or `docker-image://NAME`"));
         }
         if !Path::new(&place).is_dir() {
             return Err(Failure::new(format!("the build context `{name}={place}` is not a directory")));
@@ -200,12 +214,14 @@ fn epoch(build_args: &BTreeMap<String, String>, environment: &Environment) -> Re
     if text.is_empty() {
         return Ok(None);
     }
-    let seconds = text.parse().map_err(|_| Failure::usage(format!("`{name}={text}` is not a number of seconds")))?;
+    let seconds =
+        text.parse().map_err(|_| Failure::usage(format!("`{name}={text}` is not a number of seconds")))?;
     Ok(Some(seconds))
 }
 
 fn platform(texts: &[String]) -> Result<Platform> {
-    let mut platforms = texts.iter().map(|text| text.parse::<Platform>().map_err(|error| Failure::usage(error.to_string())));
+    let mut platforms =
+        texts.iter().map(|text| text.parse::<Platform>().map_err(|error| Failure::usage(error.to_string())));
     let first = platforms.next().transpose()?;
     if platforms.next().is_some() {
         return Err(Failure::new("several platforms in one build are not supported yet")

@@ -26,7 +26,10 @@ impl Environment {
 
     /// A variable that is set, not empty, and UTF-8.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.variables.get(&OsString::from(name)).and_then(|value| value.to_str()).filter(|value| !value.is_empty())
+        self.variables
+            .get(&OsString::from(name))
+            .and_then(|value| value.to_str())
+            .filter(|value| !value.is_empty())
     }
 
     /// A variable's exact value, set and UTF-8, empty or not: what `--build-arg NAME` passes on.
@@ -52,6 +55,7 @@ impl Environment {
     /// The directories of `PATH`.
     pub(crate) fn program_directories(&self) -> Vec<PathBuf> {
         let path = self.variables.get(&OsString::from("PATH"));
-        path.map(|path| std::env::split_paths(path).filter(|one| one.is_absolute()).collect()).unwrap_or_default()
+        path.map(|path| std::env::split_paths(path).filter(|one| one.is_absolute()).collect())
+            .unwrap_or_default()
     }
 }

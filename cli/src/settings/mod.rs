@@ -29,8 +29,10 @@ pub(crate) fn store_root(args: &GlobalArgs, environment: &Environment) -> Result
     }
     let data = environment.path("XDG_DATA_HOME").or_else(|| Some(environment.home()?.join(".local/share")));
     data.map(|data| data.join("rbuild")).ok_or_else(|| {
-        Failure::new("there is no place for the store: neither `RBUILD_ROOT`, `XDG_DATA_HOME` nor `HOME` is set")
-            .hint("set `RBUILD_ROOT` to a directory that may be written")
+        Failure::new(
+            "there is no place for the store: neither `RBUILD_ROOT`, `XDG_DATA_HOME` nor `HOME` is set",
+        )
+        .hint("set `RBUILD_ROOT` to a directory that may be written")
     })
 }
 
@@ -54,6 +56,9 @@ mod tests {
         assert_eq!(root(None, false, &all[1..]).as_deref(), Some(Path::new("/x/rbuild")));
         assert_eq!(root(None, false, &all[2..]).as_deref(), Some(Path::new("/h/.local/share/rbuild")));
         assert_eq!(root(None, false, &[]), None);
-        assert_eq!(root(None, false, &[("RBUILD_ROOT", ""), ("HOME", "/h")]).as_deref(), Some(Path::new("/h/.local/share/rbuild")));
+        assert_eq!(
+            root(None, false, &[("RBUILD_ROOT", ""), ("HOME", "/h")]).as_deref(),
+            Some(Path::new("/h/.local/share/rbuild"))
+        );
     }
 }

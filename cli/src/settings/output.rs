@@ -111,7 +111,9 @@ pub(super) fn packing(text: &str, level: Option<&str>, force: bool) -> Result<Pa
     let number = |least: i32, most: i32, usual: i32| -> Result<i32> {
         let Some(level) = level else { return Ok(usual) };
         level.parse().ok().filter(|number| (least..=most).contains(number)).ok_or_else(|| {
-            Failure::usage(format!("`{level}` is no compression level of {name}; it is between {least} and {most}"))
+            Failure::usage(format!(
+                "`{level}` is no compression level of {name}; it is between {least} and {most}"
+            ))
         })
     };
     let compression = match name {

@@ -30,7 +30,10 @@ fn hosts(environment: &Environment, system: &Path) -> Result<HostSettings> {
     let mut hosts = HostSettings::default();
     if let Some(path) = environment.path("RBUILD_DAEMON_JSON") {
         let bytes = fs::read(&path).map_err(|error| {
-            Failure::new(format!("cannot read `{}`, which `RBUILD_DAEMON_JSON` names: {error}", path.display()))
+            Failure::new(format!(
+                "cannot read `{}`, which `RBUILD_DAEMON_JSON` names: {error}",
+                path.display()
+            ))
         })?;
         merge(&mut hosts, &path, &bytes)?;
         return Ok(hosts);

@@ -62,7 +62,8 @@ pub(super) fn bytes(text: &str) -> Result<u64> {
         "t" => Some(40),
         _ => None,
     };
-    let count = digits.parse::<u64>().ok().zip(shift).and_then(|(count, shift)| count.checked_mul(1 << shift));
+    let count =
+        digits.parse::<u64>().ok().zip(shift).and_then(|(count, shift)| count.checked_mul(1 << shift));
     count.ok_or_else(|| Failure::usage(format!("`{text}` is no size")).hint("write it as `64m` or `1g`"))
 }
 
@@ -86,8 +87,22 @@ pub(super) fn host(text: &str) -> Result<(String, String)> {
 /// `nofile=1024:2048`; -1 is no limit.
 pub(super) fn ulimit(text: &str) -> Result<(String, u64, u64)> {
     const NAMES: [&str; 16] = [
-        "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-        "rttime", "sigpending", "stack",
+        "as",
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
     ];
     let wrong = || {
         Failure::usage(format!("`--ulimit {text}` is not of the form NAME=SOFT[:HARD]"))
@@ -140,15 +155,24 @@ fn secret(text: &str, environment: &Environment) -> Result<(String, SecretSource
             "type" => kind = value,
             "src" | "source" => file = value,
             "env" => variable = value,
-            other => return Err(Failure::usage(format!("`--secret` has no attribute `{other}`")).hint("attributes are id, type, src and env")),
+            other => {
+                return Err(Failure::usage(format!("`--secret` has no attribute `{other}`"))
+                    .hint("attributes are id, type, src and env"));
+            }
         }
     }
-    let id = id.filter(|id| !id.is_empty()).ok_or_else(|| Failure::usage(format!("`--secret {text}` has no `id=`")))?;
+    let id = id
+        .filter(|id| !id.is_empty())
+        .ok_or_else(|| Failure::usage(format!("`--secret {text}` has no `id=`")))?;
     if kind.as_deref() == Some("env") && variable.is_none() {
         variable = file.take().or_else(|| Some(id.clone()));
     }
     // Without more, an id names a variable if there is one, else a file.
-    if variable.is_none() && file.is_none() && environment.exact(&id).is_some() && kind.as_deref() != Some("file") {
+    if variable.is_none()
+        && file.is_none()
+        && environment.exact(&id).is_some()
+        && kind.as_deref() != Some("file")
+    {
         variable = Some(id.clone());
     }
     let source = if let Some(name) = variable {
@@ -172,7 +196,9 @@ mod tests {
 
     #[test]
     fn sizes_have_dockers_units() {
-        for (text, count) in [("512", 512), ("64k", 65_536), ("64m", 64 << 20), ("1GB", 1 << 30), ("1gib", 1 << 30)] {
+        for (text, count) in
+            [("512", 512), ("64k", 65_536), ("64m", 64 << 20), ("1GB", 1 << 30), ("1gib", 1 << 30)]
+        {
             assert_eq!(bytes(text).unwrap(), count, "{text}");
         }
         for text in ["", "m", "1x", "-1", "99999999999999999999t"] {
