@@ -113,6 +113,7 @@ impl Store {
 
     /// Removes a layer's forms; which blobs hold it stays known.
     fn forget_forms(&self, diff_id: &Digest) -> Result<()> {
+        self.indexes.forget(diff_id);
         let directory = self.layer_dir(diff_id);
         let aside = self.root.join("tmp").join(format!("{}.dead", fresh_name()));
         match std::fs::rename(&directory, &aside) {

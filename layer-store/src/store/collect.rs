@@ -128,8 +128,10 @@ struct Sweep<'a> {
 impl Sweep<'_> {
     fn layers(&mut self, live: &HashSet<Digest>) -> Result<()> {
         for name in names(&self.store.root.join("layers"))? {
-            if Digest::from_hex(&name).is_ok_and(|diff_id| live.contains(&diff_id)) {
-                continue;
+            match Digest::from_hex(&name) {
+                Ok(diff_id) if live.contains(&diff_id) => continue,
+                Ok(diff_id) => self.store.indexes.forget(&diff_id),
+                Err(_) => {}
             }
             let path = self.store.root.join("layers").join(&name);
             // Renamed first: a layer that is half removed would look like a whole one after a crash.
