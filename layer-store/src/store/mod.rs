@@ -29,16 +29,19 @@ use crate::layer::place::IndexCache;
 use crate::{Digest, Result};
 
 mod blobs;
+mod check;
 mod collect;
 mod flock;
+pub(crate) mod graph;
 mod images;
 mod ingest;
 mod records;
 mod removal;
-mod root_layout;
+pub(crate) mod root_layout;
 mod scratch;
 pub(crate) mod writing;
 
+pub use check::Problem;
 pub use flock::{InUse, Lock};
 pub use images::{ImageRecord, PlatformImage};
 pub use ingest::Ingest;
