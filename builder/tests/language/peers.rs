@@ -101,8 +101,10 @@ fn peers_agree_on_our_cases_but_for_known_ones() {
 }
 
 /// Accepted by parse-dockerfile 0.1.9 and read otherwise.
-const PARSE_DOCKERFILE: &[(&str, &str)] =
-    &[("continuation_three_escapes", "an escaped escape character continues the line")];
+const PARSE_DOCKERFILE: &[(&str, &str)] = &[
+    ("continuation_three_escapes", "an escaped escape character continues the line"),
+    ("continuation_two_escapes", "an escaped escape character continues the line"),
+];
 
 /// Accepted by dockerfile-parser 0.9.0 and read otherwise.
 const DOCKERFILE_PARSER: &[(&str, &str)] = &[

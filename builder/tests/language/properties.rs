@@ -143,10 +143,8 @@ fn printed_files_parse_to_the_same_tree() {
             }
             writeln!(text, "{}", instruction.original).unwrap();
             // Of those without a place of their own there is no body to print.
-            for heredoc in
-                instruction.heredocs.iter().filter(|heredoc| !instruction.original.contains("[\"<<"))
-            {
-                write!(text, "{}{}\n", heredoc.content, heredoc.name).unwrap();
+            for heredoc in instruction.heredocs.iter().filter(|_| !instruction.original.contains("[\"<<")) {
+                writeln!(text, "{}{}", heredoc.content, heredoc.name).unwrap();
             }
         };
         for instruction in &dockerfile.meta_args {
