@@ -11,6 +11,7 @@ use crate::index::PathBytes;
 
 mod apply;
 mod compress;
+mod foreign;
 mod forms;
 mod limits;
 pub(crate) mod pipeline;
@@ -24,6 +25,7 @@ mod write;
 mod tests;
 
 pub use compress::{Compression, Decompressor, Encoder, KnownBlob, Limits, Origin, decompress};
+pub use foreign::{ArchiveEntry, ArchiveReader};
 pub use forms::{DiffOptions, Form};
 pub use limits::TarLimits;
 
