@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{Context, build_failure, check, print, tell};
 use crate::args::build::{BuildArgs, ProgressArg};
 use crate::failure::{Failure, Result};
-use crate::progress::{self, Kind, LogFile, Renderer, Tally, Tee, Transfers};
+use crate::progress::{self, Kind, LogFile, Tally, Tee, Transfers};
 use crate::{place, settings, size};
 
 /// Builds an image.

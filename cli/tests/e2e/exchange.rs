@@ -22,8 +22,8 @@ fn other_tools_read_a_pushed_image() {
 
         let storage = lab.path("buildah").display().to_string();
         let place = ["--root", &storage, "--runroot", &storage, "--storage-driver", "vfs"];
-        let from =
-            [&place[..], &["from", "--quiet", "--tls-verify=false", &format!("docker://{remote}")]].concat();
+        let image = format!("docker://{remote}");
+        let from = [&place[..], &["from", "--quiet", "--tls-verify=false", &image]].concat();
         let container = peer("buildah", &from).trim().to_owned();
         let mounted = peer("buildah", &[&place[..], &["mount", &container]].concat());
         let made = fs::read_to_string(format!("{}/made", mounted.trim())).unwrap();
@@ -66,7 +66,7 @@ fn a_pushed_image_comes_back_as_the_same_image() {
         assert!(said.contains("Digest: sha256:"), "{said}");
         assert_eq!(id(&remote), built);
         // It is whole: a build on it needs no registry.
-        lab.write("Dockerfile", &format!("FROM {remote}\nRUN test \"$(cat /a)\" = a\n"));
+        lab.write("Dockerfile", format!("FROM {remote}\nRUN test \"$(cat /a)\" = a\n"));
         lab.succeed(&["-t", "next", "."]);
     });
 }
