@@ -47,6 +47,12 @@ pub enum Error {
     /// A file of the context cannot be used.
     #[error(transparent)]
     Context(Arc<crate::context::ContextError>),
+    /// A file cannot be fetched.
+    #[error(transparent)]
+    Download(Arc<registry_client::DownloadError>),
+    /// A git repository cannot be used.
+    #[error(transparent)]
+    Git(Arc<crate::context::git::GitError>),
     /// Files cannot be copied.
     #[error(transparent)]
     Copy(Arc<crate::copy::CopyError>),
@@ -177,6 +183,8 @@ macro_rules! shared_from {
 shared_from! {
     Context: crate::context::ContextError,
     Copy: crate::copy::CopyError,
+    Download: registry_client::DownloadError,
+    Git: crate::context::git::GitError,
     Sandbox: crate::sandbox::SandboxError,
     Store: layer_store::Error,
     User: crate::users::UserError,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use layer_store::Store;
 
-use crate::context::{Ignore, LocalContext, StatIndex};
+use crate::context::{LocalContext, StatIndex};
 use crate::dockerfile::Source;
 use crate::error::{Error, Result};
 use crate::ignore::Matcher;
@@ -65,11 +65,11 @@ pub fn context(store: &Store, directory: &Path, dockerfile: Option<&Path>) -> Re
     for path in beside.into_iter().chain([directory.join(".dockerignore")]) {
         match fs::read(&path) {
             Ok(text) => {
-                let matcher = Matcher::parse(&text).map_err(|error| Error::Invalid {
+                let matcher = Matcher::parse(&String::from_utf8_lossy(&text)).map_err(|error| Error::Invalid {
                     message: format!("`{}`: {error}", path.display()),
                     help: None,
                 })?;
-                ignore = Some(Arc::new(matcher) as Arc<dyn Ignore>);
+                ignore = Some(matcher);
                 break;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -84,19 +84,4 @@ pub fn context(store: &Store, directory: &Path, dockerfile: Option<&Path>) -> Re
     }
     let index = Arc::new(StatIndex::load(store, directory)?);
     Ok((LocalContext::open(directory, ignore)?.with_index(index.clone()), index))
-}
-
-impl Ignore for Matcher {
-    fn excluded(&self, path: &[u8], _is_dir: bool) -> bool {
-        self.matches(&String::from_utf8_lossy(path))
-    }
-
-    fn prune(&self, directory: &[u8]) -> bool {
-        !self.may_match_below(&String::from_utf8_lossy(directory))
-    }
-
-    fn rule(&self, path: &[u8]) -> Option<String> {
-        let decision = self.decide(&String::from_utf8_lossy(path));
-        decision.rule.filter(|_| decision.ignored).map(|rule| rule.pattern().to_owned())
-    }
 }

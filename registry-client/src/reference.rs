@@ -113,8 +113,12 @@ impl Reference {
             Some(rest) if !rest.contains('/') => rest,
             _ => &self.repository,
         };
-        // `docker.io/localhost/app` would be read as an image of the host `localhost`.
-        if split_domain(short) == (HUB, short) { short.to_owned() } else { self.name() }
+        // `docker.io/localhost/app` would be read as an image of the host `localhost`, and 64 hex digits as an image id.
+        if split_domain(short) == (HUB, short) && !is_image_id(short) {
+            short.to_owned()
+        } else {
+            self.name()
+        }
     }
 
     fn written(&self, name: &str, complete: bool) -> String {
@@ -162,7 +166,7 @@ fn parse(text: &str) -> Result<Reference, &'static str> {
     if text.contains("://") {
         return Err("a name has no scheme such as https://");
     }
-    if text.len() == 64 && text.bytes().all(is_lower_hex) {
+    if is_image_id(text) {
         return Err("64 hex digits are an image id, not a name");
     }
     let (domain, rest) = split_domain(text);
@@ -260,6 +264,63 @@ fn is_path_component(component: &str) -> bool {
         })
 }
 
-fn is_lower_hex(byte: u8) -> bool {
-    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+fn is_image_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn valid_names_are_normalised() {
+        let table = include_str!("../../testdata/references/valid.tsv");
+        let mut rows = 0;
+        for row in table.lines().filter(|row| !row.starts_with('#')) {
+            let columns: Vec<&str> = row.split('\t').collect();
+            let [input, canonical, familiar] = columns[..] else { panic!("{row}") };
+            let reference = Reference::parse(input).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(reference.canonical(), canonical, "{input}");
+            assert_eq!(reference.familiar(), familiar, "{input}");
+            assert_eq!(reference.familiar().parse(), Ok(reference.clone()), "{input}");
+            rows += 1;
+        }
+        assert!(rows >= 85, "{rows}");
+    }
+
+    #[test]
+    fn invalid_names_are_refused() {
+        let table = include_str!("../../testdata/references/invalid.txt");
+        let mut rows = 0;
+        for row in table.lines().filter(|row| !row.starts_with('#')) {
+            let input: String = serde_json::from_str(row).unwrap();
+            assert!(Reference::parse(&input).is_err(), "{input}");
+            rows += 1;
+        }
+        assert!(rows >= 70, "{rows}");
+    }
+
+    #[test]
+    fn tag_and_digest_change() {
+        let digest = Digest::of(b"");
+        let reference: Reference = "r.example/a:1".parse().unwrap();
+        assert_eq!(reference.with_digest(digest).canonical(), format!("r.example/a:1@{digest}"));
+        assert_eq!(reference.with_digest(digest).selector(), digest.to_string());
+        assert_eq!(reference.with_digest(digest).with_tag("2").unwrap().familiar(), "r.example/a:2");
+        assert!(reference.with_tag("a/b").is_err());
+        assert_eq!(Reference::parse("a").unwrap().selector(), "latest");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,40}|[a-zA-Z0-9.:/@_\\[\\]-]{0,40}") {
+            if let Ok(reference) = Reference::parse(&text) {
+                let canonical = Reference::parse(&reference.canonical()).unwrap();
+                prop_assert_eq!(canonical.name(), reference.name());
+                prop_assert_eq!(Reference::parse(&reference.familiar()).unwrap(), reference);
+            }
+        }
+    }
 }

@@ -13,8 +13,9 @@ use layer_store::layer::FileSource;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{ContextError, Ignore, Stamp, StatIndex, hash};
+use super::{ContextError, Stamp, StatIndex, hash};
 use crate::copy::{Body, CopyError, Detail, Identity, Node, Tree, Xattrs, path};
+use crate::ignore::{Matcher, Parent};
 
 /// A directory of the host as a build context. Never leaves it: symlinks are resolved as if it were the root. What
 /// was listed once stays as it was for the life of the value, so that all steps of a build see one state.
@@ -22,7 +23,7 @@ use crate::copy::{Body, CopyError, Detail, Identity, Node, Tree, Xattrs, path};
 pub struct LocalContext {
     path: PathBuf,
     root: Arc<OwnedFd>,
-    ignore: Option<Arc<dyn Ignore>>,
+    ignore: Option<Matcher>,
     index: Arc<StatIndex>,
     listings: Mutex<HashMap<Vec<u8>, Arc<Listing>>>,
 }
@@ -35,7 +36,7 @@ struct Listing {
 
 impl LocalContext {
     /// Opens the directory at `path`. Reads nothing of it yet.
-    pub fn open(path: &Path, ignore: Option<Arc<dyn Ignore>>) -> Result<Self, ContextError> {
+    pub fn open(path: &Path, ignore: Option<Matcher>) -> Result<Self, ContextError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::openat(CWD, path, flags, Mode::empty())
             .map_err(|error| ContextError::Open { path: path.to_owned(), source: error.into() })?;
@@ -46,6 +47,20 @@ impl LocalContext {
             index: Arc::default(),
             listings: Mutex::default(),
         })
+    }
+
+    /// Opens the directory at `below` inside `path`, following symlinks only inside it: both may come from outside.
+    pub fn open_below(path: &Path, below: &str) -> Result<Self, ContextError> {
+        let whole = Self::open(path, None)?;
+        if below.is_empty() {
+            return Ok(whole);
+        }
+        let path = path.join(below);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
+        let root = rustix::fs::openat2(&whole.root, below, flags, Mode::empty(), resolve)
+            .map_err(|error| ContextError::Open { path: path.clone(), source: error.into() })?;
+        Ok(Self { path, root: Arc::new(root), ..whole })
     }
 
     /// Takes digests of unchanged files from `index`, and remembers new ones there.
@@ -89,6 +104,7 @@ impl LocalContext {
             .open_beneath(directory, OFlags::RDONLY | OFlags::DIRECTORY)
             .map_err(|error| fail("open", error))?;
         let xattrs = hash::xattrs(fd.as_fd()).map_err(|error| fail("read the attributes of", error))?;
+        let rules = self.ignore.as_ref().map(|ignore| (ignore, below(ignore, directory)));
         let mut children = Vec::new();
         for entry in Dir::read_from(&fd).map_err(|error| fail("list", error))? {
             let entry = entry.map_err(|error| fail("list", error))?;
@@ -105,7 +121,14 @@ impl LocalContext {
             };
             let node = node_of(&stat, || rustix::fs::readlinkat(&fd, entry.file_name(), Vec::new()))
                 .map_err(|error| read_error("read the link", &child, error))?;
-            if self.shows(&child, &node)? {
+            let shows = match &rules {
+                Some((ignore, parent)) => {
+                    let ignored = ignore.decide_below(parent, &String::from_utf8_lossy(&child)).0.ignored;
+                    self.shows(&child, &node, ignored)?
+                }
+                None => true,
+            };
+            if shows {
                 children.push((name.to_vec(), node));
             }
         }
@@ -114,13 +137,9 @@ impl LocalContext {
     }
 
     /// Whether the ignore file lets the path be seen. A hidden directory is seen if something in it is.
-    fn shows(&self, path: &[u8], node: &Node) -> Result<bool, CopyError> {
-        let Some(ignore) = &self.ignore else { return Ok(true) };
-        let is_dir = matches!(node.body, Body::Directory);
-        if path.is_empty() || !ignore.excluded(path, is_dir) {
-            return Ok(true);
-        }
-        if !is_dir || ignore.prune(path) {
+    fn shows(&self, path: &[u8], node: &Node, ignored: bool) -> Result<bool, CopyError> {
+        let Some(ignore) = self.ignore.as_ref().filter(|_| ignored) else { return Ok(true) };
+        if !matches!(node.body, Body::Directory) || !ignore.may_match_below(&String::from_utf8_lossy(path)) {
             return Ok(false);
         }
         // The listing has only what shows, so it is empty unless a rule shows something again, at any depth.
@@ -148,10 +167,9 @@ impl LocalContext {
 
 impl Tree for LocalContext {
     fn node(&self, path: &[u8]) -> Result<Option<Node>, CopyError> {
-        match self.find(path)? {
-            Some(node) if self.shows(path, &node)? => Ok(Some(node)),
-            _ => Ok(None),
-        }
+        let Some(node) = self.find(path)? else { return Ok(None) };
+        let ignored = self.ignore.as_ref().is_some_and(|ignore| ignore.matches(&String::from_utf8_lossy(path)));
+        Ok(self.shows(path, &node, ignored)?.then_some(node))
     }
 
     fn list(&self, path: &[u8]) -> Result<Arc<Vec<(Vec<u8>, Node)>>, CopyError> {
@@ -194,7 +212,8 @@ impl Tree for LocalContext {
 
     fn hidden_by(&self, path: &[u8]) -> Option<String> {
         self.find(path).ok()??;
-        self.ignore.as_ref()?.rule(path)
+        let decision = self.ignore.as_ref()?.decide(&String::from_utf8_lossy(path));
+        decision.rule.filter(|_| decision.ignored).map(|rule| rule.text.clone())
     }
 
     fn is_unchanged(&self, path: &[u8], node: &Node) -> Result<bool, CopyError> {
@@ -205,6 +224,14 @@ impl Tree for LocalContext {
             Err(error) => Err(read_error("stat", path, error).into()),
         }
     }
+}
+
+/// What the rules say of `directory`, for what is in it.
+fn below(ignore: &Matcher, directory: &[u8]) -> Parent {
+    let directory = String::from_utf8_lossy(directory);
+    let ends = directory.match_indices('/').map(|(at, _)| at).chain([directory.len()]);
+    ends.filter(|end| *end > 0)
+        .fold(Parent::default(), |parent, end| ignore.decide_below(&parent, &directory[..end]).1)
 }
 
 fn node_of(

@@ -4,22 +4,13 @@ use std::io;
 use std::path::PathBuf;
 
 mod hash;
+pub mod git;
 mod local;
 mod stat_index;
 
 pub use local::LocalContext;
 pub(crate) use stat_index::Stamp;
 pub use stat_index::StatIndex;
-
-/// What hides files of a context: `.dockerignore` rules.
-pub trait Ignore: std::fmt::Debug + Send + Sync {
-    /// Whether `path` (relative, clean) is hidden, by a rule for itself or for a parent.
-    fn excluded(&self, path: &[u8], is_dir: bool) -> bool;
-    /// Whether, `dir` being hidden, nothing below it can be shown again.
-    fn prune(&self, dir: &[u8]) -> bool;
-    /// The rule that hides `path`, as written.
-    fn rule(&self, path: &[u8]) -> Option<String>;
-}
 
 /// What can go wrong in a context.
 #[derive(Debug, thiserror::Error)]

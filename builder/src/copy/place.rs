@@ -34,7 +34,7 @@ pub fn entries(
         for found in &part.matches {
             let (own, rest) = details.split_at(found.picked.len());
             details = rest;
-            if request.unpack && archive::unpack(store, part, found, &mut draft, &target, request)? {
+            if part.unpack && archive::unpack(store, part, found, &mut draft, &target, request)? {
                 continue;
             }
             Placing { draft: &mut draft, part, found, details: own, request }.place(&target)?;

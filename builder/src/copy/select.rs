@@ -1,5 +1,6 @@
 //! From sources and patterns to what will be copied.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::{Arc, OnceLock};
 
@@ -51,6 +52,8 @@ pub(super) struct Part<'a> {
     pub(super) tree: Box<dyn Tree + 'a>,
     /// A directory gives what is in it, not itself.
     pub(super) contents_only: bool,
+    /// A match that is an archive gives what is in it.
+    pub(super) unpack: bool,
     pub(super) matches: Vec<Match>,
     details: OnceLock<Vec<Detail>>,
 }
@@ -88,6 +91,19 @@ impl<'a> Selection<'a> {
             Body::File { size, .. } => (count + 1, bytes + size),
             _ => (count + 1, bytes),
         })
+    }
+
+    /// The layers that files are copied from, sorted: what must be here before bytes are asked for.
+    #[must_use]
+    pub fn layers(&self) -> Vec<Digest> {
+        let picked = self.parts.iter().flat_map(|part| &part.matches).flat_map(|found| &found.picked);
+        let layers: BTreeSet<Digest> = picked
+            .filter_map(|picked| match &picked.node.body {
+                Body::File { size: 1.., identity: Identity::Layer(diff_id, _), .. } => Some(*diff_id),
+                _ => None,
+            })
+            .collect();
+        layers.into_iter().collect()
     }
 
     /// Whether the files are still what they were when they were selected: to be asked after the layer was written
@@ -132,8 +148,10 @@ impl Part<'_> {
 ///
 /// A missing source without wildcards, a malformed pattern, a symlink loop, a source that cannot be read.
 pub fn select<'a>(source: Source<'a>, request: &Request) -> Result<Selection<'a>, CopyError> {
+    let unpack =
+        request.unpack && matches!(source, Source::Context(_) | Source::View(..) | Source::Fetched(_));
     let part = |tree: Box<dyn Tree + 'a>, contents_only, matches| Selection {
-        parts: vec![Part { tree, contents_only, matches, details: OnceLock::new() }],
+        parts: vec![Part { tree, contents_only, unpack, matches, details: OnceLock::new() }],
     };
     let by_patterns = |tree: Box<dyn Tree + 'a>| {
         let mut matches = Vec::new();

@@ -29,6 +29,7 @@ use crate::layer::place::IndexCache;
 use crate::{Digest, Result};
 
 mod blobs;
+mod check;
 mod collect;
 mod flock;
 pub(crate) mod graph;
@@ -40,6 +41,7 @@ pub(crate) mod root_layout;
 mod scratch;
 pub(crate) mod writing;
 
+pub use check::Problem;
 pub use flock::{InUse, Lock};
 pub use images::{ImageRecord, PlatformImage};
 pub use ingest::Ingest;

@@ -19,7 +19,11 @@ pub(super) fn merge(settings: &mut HostSettings, json: &[u8]) -> Result<(), Conf
     if json.trim_ascii().is_empty() {
         return Ok(());
     }
-    let read: DaemonJson = serde_json::from_slice(json).map_err(|error| wrong(error.to_string()))?;
+    // By way of a map: a list would be read as the fields in order.
+    let map: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(json).map_err(|error| wrong(error.to_string()))?;
+    let read =
+        DaemonJson::deserialize(serde_json::Value::Object(map)).map_err(|error| wrong(error.to_string()))?;
     let mut mirrors = Vec::new();
     for text in read.mirrors.unwrap_or_default() {
         let url = Url::parse(&text).map_err(|error| wrong(format!("registry-mirrors: `{text}`: {error}")))?;
