@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 pub(crate) use build::{isolation, packing, request};
 pub(crate) use environment::Environment;
-pub(crate) use registry::client_settings;
+pub(crate) use registry::{auth_file, client_settings};
 
 use crate::args::GlobalArgs;
 use crate::failure::{Failure, Result};
