@@ -11,7 +11,7 @@ use layer_store::{Descriptor, Digest, ImageConfig, Store};
 use registry_client::Reference;
 use tokio_util::sync::CancellationToken;
 
-use crate::context::LocalContext;
+use crate::context::{LocalContext, StatIndex};
 use crate::dockerfile::{self, Diagnostic, Source};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -90,7 +90,7 @@ impl Engine {
             lowered = lowering => lowered?,
         };
         warnings.extend(more);
-        let contexts = self.contexts(&request)?;
+        let (contexts, indexes) = self.contexts(&request)?;
         let counter = Arc::new(Counter::new(self.reporter.clone()));
         let solver = Solver::new(
             graph,
@@ -99,7 +99,7 @@ impl Engine {
                 client: self.client.clone(),
                 reporter: counter.clone(),
                 sandbox: self.sandbox.clone(),
-                contexts: contexts.clone(),
+                contexts,
                 secrets: request.secrets.clone(),
                 jobs: request.jobs,
                 epoch: request.epoch,
@@ -107,8 +107,8 @@ impl Engine {
             },
         );
         let solved = solver.solve_target(&image).await?;
-        for context in contexts.values() {
-            context.save_index(&self.store)?;
+        for index in indexes {
+            index.save(&self.store)?;
         }
         let (config, config_bytes) = self.configure(&request, &image, &solved)?;
         let id = self.store.put_blob(&config_bytes)?;
@@ -136,16 +136,16 @@ impl Engine {
         Ok(built)
     }
 
-    fn contexts(&self, request: &BuildRequest) -> Result<HashMap<String, Arc<LocalContext>>> {
-        let mut contexts = HashMap::new();
-        if let Some(directory) = &request.context {
-            let context = crate::input::context(&self.store, directory, request.dockerfile_path.as_deref())?;
-            contexts.insert(String::new(), Arc::new(context));
+    fn contexts(&self, request: &BuildRequest) -> Result<(HashMap<String, Arc<LocalContext>>, Vec<Arc<StatIndex>>)> {
+        let (mut contexts, mut indexes) = (HashMap::new(), Vec::new());
+        let main = request.context.iter().map(|directory| ("", directory, request.dockerfile_path.as_deref()));
+        let named = request.named_directories.iter().map(|(name, directory)| (name.as_str(), directory, None));
+        for (name, directory, dockerfile) in main.chain(named) {
+            let (context, index) = crate::input::context(&self.store, directory, dockerfile)?;
+            contexts.insert(name.to_owned(), Arc::new(context));
+            indexes.push(index);
         }
-        for (name, directory) in &request.named_directories {
-            contexts.insert(name.clone(), Arc::new(crate::input::context(&self.store, directory, None)?));
-        }
-        Ok(contexts)
+        Ok((contexts, indexes))
     }
 
     /// The configuration with layers, history, labels and times.
@@ -232,7 +232,8 @@ impl Engine {
         built.manifest = Some(packed.manifest.descriptor());
         if local {
             let (store, output, tags) = (self.store.clone(), output.clone(), request.tags.clone());
-            return Solver::blocking(move || output::write(&store, &packed.manifest, &tags, &output)).await;
+            let platform = built.config.platform();
+            return Solver::blocking(move || output::write(&store, &packed.manifest, &platform, &tags, &output)).await;
         }
         if request.tags.is_empty() {
             return Err(Error::Invalid {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use layer_store::Store;
 
-use crate::context::{Ignore, LocalContext, StatIndex};
+use crate::context::{LocalContext, StatIndex};
 use crate::dockerfile::Source;
 use crate::error::{Error, Result};
 use crate::ignore::Matcher;
@@ -54,8 +54,8 @@ fn unreadable(path: &Path, source: io::Error) -> Error {
 }
 
 /// Opens a directory as a context. Ignore rules come from `<dockerfile>.dockerignore` beside the Dockerfile, else from
-/// `.dockerignore` in the directory.
-pub fn context(store: &Store, directory: &Path, dockerfile: Option<&Path>) -> Result<LocalContext> {
+/// `.dockerignore` in the directory. The stat index is to be saved when the build is over.
+pub fn context(store: &Store, directory: &Path, dockerfile: Option<&Path>) -> Result<(LocalContext, Arc<StatIndex>)> {
     let beside = dockerfile.map(|path| {
         let mut name = path.as_os_str().to_owned();
         name.push(".dockerignore");
@@ -65,11 +65,11 @@ pub fn context(store: &Store, directory: &Path, dockerfile: Option<&Path>) -> Re
     for path in beside.into_iter().chain([directory.join(".dockerignore")]) {
         match fs::read(&path) {
             Ok(text) => {
-                let matcher = Matcher::parse(&text).map_err(|error| Error::Invalid {
+                let matcher = Matcher::parse(&String::from_utf8_lossy(&text)).map_err(|error| Error::Invalid {
                     message: format!("`{}`: {error}", path.display()),
                     help: None,
                 })?;
-                ignore = Some(Arc::new(matcher) as Arc<dyn Ignore>);
+                ignore = Some(matcher);
                 break;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -83,5 +83,5 @@ pub fn context(store: &Store, directory: &Path, dockerfile: Option<&Path>) -> Re
         }
     }
     let index = Arc::new(StatIndex::load(store, directory)?);
-    Ok(LocalContext::open(directory, ignore)?.with_index(index))
+    Ok((LocalContext::open(directory, ignore)?.with_index(index.clone()), index))
 }

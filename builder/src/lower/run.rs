@@ -110,7 +110,7 @@ impl Lowering<'_> {
                     WrittenSharing::Locked => Sharing::Locked,
                 };
                 let kind = ExecMountKind::Cache {
-                    id: cache.id.unwrap_or_else(|| target.clone()),
+                    id: cache.id,
                     from,
                     source: absolute("/", &cache.source),
                     sharing,

@@ -44,7 +44,6 @@ pub(crate) struct GlobalArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Build an image from a Dockerfile
-    
     Build(Box<BuildArgs>),
     /// List images
     Images(image::ImagesArgs),
@@ -175,7 +174,13 @@ mod tests {
 
     #[test]
     fn a_build_needs_no_command() {
-        for line in ["build -t app:1.0 .", "-t app:1.0 .", "-t images .", "--debug -t app:1.0 .", "image build -t a ."] {
+        for line in [
+            "build -t app:1.0 .",
+            "-t app:1.0 .",
+            "-t images .",
+            "--debug -t app:1.0 .",
+            "image build -t a .",
+        ] {
             assert!(matches!(command(line), Ok(Command::Build(_))), "{line}");
         }
         assert!(matches!(command("images"), Ok(Command::Images(_))));

@@ -5,7 +5,10 @@ use std::path::Path;
 
 /// The words with `build` put in where no command stands. A lone word that is nearly a command and not a directory is
 /// a mistake, with the command that was meant.
-pub(super) fn with_command(mut words: Vec<OsString>, definition: &clap::Command) -> Result<Vec<OsString>, String> {
+pub(super) fn with_command(
+    mut words: Vec<OsString>,
+    definition: &clap::Command,
+) -> Result<Vec<OsString>, String> {
     let mut at = 1;
     // Options of the whole program may stand in front of the command.
     while let Some(word) = words.get(at).and_then(|word| word.to_str()) {
@@ -92,7 +95,9 @@ mod tests {
 
     #[test]
     fn distances() {
-        for (one, other, wanted) in [("", "", 0), ("imags", "images", 1), ("psuh", "push", 1), ("pull", "push", 2)] {
+        for (one, other, wanted) in
+            [("", "", 0), ("imags", "images", 1), ("psuh", "push", 1), ("pull", "push", 2)]
+        {
             assert_eq!(distance(one, other), wanted, "{one} {other}");
         }
     }

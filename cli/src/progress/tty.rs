@@ -9,8 +9,8 @@ use builder::event::{Event, Outcome, Reporter, StepId};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use layer_store::Digest;
 
-use super::lines::{LineBuffer, printable};
 use super::Renderer;
+use super::lines::{LineBuffer, printable};
 use crate::size;
 
 /// Lines of output that a running step shows, when it runs alone.
@@ -241,7 +241,10 @@ mod tests {
         let lines: String = (1..=9).map(|number| format!("line {number}\n")).collect();
         let screen = screen(60, vec![started(1, "[1/1] RUN loop"), output(1, &lines)], false);
         assert!(screen.contains("[1/1] RUN loop"), "{screen}");
-        assert!(screen.contains("line 9") && screen.contains("line 4") && !screen.contains("line 3"), "{screen}");
+        assert!(
+            screen.contains("line 9") && screen.contains("line 4") && !screen.contains("line 3"),
+            "{screen}"
+        );
     }
 
     #[test]

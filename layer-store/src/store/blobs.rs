@@ -1,11 +1,12 @@
 //! Complete blobs.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write as _};
 
 use super::writing::Sync;
+use crate::digest::Hasher;
 use crate::error::IoContext as _;
-use crate::{Digest, Error, Result, Store};
+use crate::{Descriptor, Digest, Error, Result, Store};
 
 /// Blobs.
 impl Store {
@@ -69,6 +70,29 @@ impl Store {
         file.write_all(bytes).context("write", &path)?;
         file.name(&path, 0o444, Sync::Named, self.durability())?;
         Ok(digest)
+    }
+
+    /// Stores what `input` gives, whose digest nobody knows yet. The media type of the result is empty.
+    pub(crate) fn put_stream(&self, input: &mut dyn Read) -> Result<Descriptor> {
+        let mut file = self.unnamed()?;
+        let mut hasher = Hasher::default();
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let read = match input.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(source) => return Err(Error::Read { source }),
+            };
+            hasher.update(&buffer[..read]);
+            file.write_all(&buffer[..read]).context("write a blob below", self.root())?;
+        }
+        let size = hasher.bytes();
+        let blob = Descriptor::new("", hasher.finish(), size);
+        if self.blob_size(&blob.digest)? != Some(size) {
+            file.name(&self.blob_path(&blob.digest), 0o444, Sync::Named, self.durability())?;
+        }
+        Ok(blob)
     }
 }
 

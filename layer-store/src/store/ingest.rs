@@ -10,7 +10,7 @@ use super::writing::{Sync, seal};
 use super::{Durability, flock};
 use crate::digest::Hasher;
 use crate::error::IoContext as _;
-use crate::{Digest, Error, Result, Store};
+use crate::{Descriptor, Digest, Error, Result, Store};
 
 /// A blob that is being taken in. What was written stays when it is dropped, so that a later try goes on from there.
 ///
@@ -87,6 +87,30 @@ impl Store {
         };
         ingest.resume()?;
         Ok(Some(ingest))
+    }
+}
+
+/// Taking in from a reader.
+impl Store {
+    /// Takes in the blob that `input` gives from its first byte, unless it is here.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] when `input` fails, [`Error::SizeMismatch`], [`Error::DigestMismatch`].
+    pub(crate) fn take_in(&self, blob: &Descriptor, input: &mut dyn Read) -> Result<()> {
+        let Some(mut ingest) = self.ingest(&blob.digest, blob.size)? else { return Ok(()) };
+        // What another try left is read again with the rest: the input cannot skip.
+        ingest.restart()?;
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let read = match input.read(&mut buffer) {
+                Ok(0) => return ingest.commit(),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(source) => return Err(Error::Read { source }),
+            };
+            ingest.write(&buffer[..read])?;
+        }
     }
 }
 

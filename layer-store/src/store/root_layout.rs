@@ -6,11 +6,8 @@ use std::io;
 use super::writing::Sync;
 use super::{ImageRecord, PlatformImage};
 use crate::error::IoContext as _;
-use crate::manifest::{ManifestContent, annotation};
+use crate::manifest::annotation;
 use crate::{Descriptor, Digest, Error, Manifest, Result, Store};
-
-/// A manifest is at most this long, in bytes: registries refuse longer ones.
-const MANIFEST_LIMIT: u64 = 4 << 20;
 
 /// The one version of the layout that there is (image-spec `image-layout.md`).
 pub(crate) const LAYOUT_FILE: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -52,23 +49,11 @@ impl Store {
 
     fn complete_manifest(&self, record: &ImageRecord, image: &PlatformImage) -> Result<Option<Descriptor>> {
         let Some(descriptor) = &image.manifest else { return Ok(None) };
-        let raw = match self.read_blob(&descriptor.digest, MANIFEST_LIMIT) {
-            Ok(raw) => raw,
-            // What is not here or is broken is not listed; `check` tells about it.
-            Err(Error::Missing { .. } | Error::DigestMismatch { .. } | Error::TooLarge { .. }) => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
-        let Ok(Manifest { content: ManifestContent::Image { config, layers, .. }, .. }) =
-            Manifest::parse(raw, None)
-        else {
-            return Ok(None);
-        };
-        for blob in layers.iter().chain([&config]) {
-            if self.blob_size(&blob.digest)? != Some(blob.size) {
-                return Ok(None);
-            }
+        match self.complete_closure(descriptor) {
+            Ok(_) => {}
+            // What is not here in whole or is broken is not listed; `check` tells about it.
+            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(_) => return Ok(None),
         }
         let mut listed = Descriptor::new(&descriptor.media_type, descriptor.digest, descriptor.size);
         listed.platform.clone_from(&descriptor.platform);

@@ -1,0 +1,1 @@
+//! Rules about Dockerfiles that build and should not be written so.

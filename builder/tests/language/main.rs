@@ -1,0 +1,4 @@
+//! The Dockerfile language and the ignore file, against data.
+
+mod corpora;
+mod ignore;
