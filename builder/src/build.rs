@@ -77,7 +77,8 @@ impl Engine {
     /// Builds an image. `cancel` stops it: nothing is left running and nothing half-written is used.
     pub async fn build(&self, request: BuildRequest, cancel: CancellationToken) -> Result<Built> {
         let (parsed, diagnostics) = dockerfile::parse(&request.dockerfile);
-        let (errors, mut warnings): (Vec<_>, Vec<_>) = diagnostics.into_iter().partition(Diagnostic::is_error);
+        let (errors, mut warnings): (Vec<_>, Vec<_>) =
+            diagnostics.into_iter().partition(Diagnostic::is_error);
         if !errors.is_empty() {
             return Err(Error::Dockerfile(errors));
         }
@@ -136,10 +137,15 @@ impl Engine {
         Ok(built)
     }
 
-    fn contexts(&self, request: &BuildRequest) -> Result<(HashMap<String, Arc<LocalContext>>, Vec<Arc<StatIndex>>)> {
+    fn contexts(
+        &self,
+        request: &BuildRequest,
+    ) -> Result<(HashMap<String, Arc<LocalContext>>, Vec<Arc<StatIndex>>)> {
         let (mut contexts, mut indexes) = (HashMap::new(), Vec::new());
-        let main = request.context.iter().map(|directory| ("", directory, request.dockerfile_path.as_deref()));
-        let named = request.named_directories.iter().map(|(name, directory)| (name.as_str(), directory, None));
+        let main =
+            request.context.iter().map(|directory| ("", directory, request.dockerfile_path.as_deref()));
+        let named =
+            request.named_directories.iter().map(|(name, directory)| (name.as_str(), directory, None));
         for (name, directory, dockerfile) in main.chain(named) {
             let (context, index) = crate::input::context(&self.store, directory, dockerfile)?;
             contexts.insert(name.to_owned(), Arc::new(context));
@@ -233,7 +239,10 @@ impl Engine {
         if local {
             let (store, output, tags) = (self.store.clone(), output.clone(), request.tags.clone());
             let platform = built.config.platform();
-            return Solver::blocking(move || output::write(&store, &packed.manifest, &platform, &tags, &output)).await;
+            return Solver::blocking(move || {
+                output::write(&store, &packed.manifest, &platform, &tags, &output)
+            })
+            .await;
         }
         if request.tags.is_empty() {
             return Err(Error::Invalid {

@@ -95,7 +95,9 @@ impl Lowering<'_> {
                 None if path.starts_with("http://") || path.starts_with("https://") => {
                     let checksum = checksum
                         .as_deref()
-                        .map(|text| text.parse().map_err(|error| at(span, format!("invalid --checksum: {error}"))))
+                        .map(|text| {
+                            text.parse().map_err(|error| at(span, format!("invalid --checksum: {error}")))
+                        })
                         .transpose()?;
                     CopySource::Url { url: path.clone(), checksum, unpack: add.unpack == Some(true) }
                 }
@@ -150,7 +152,9 @@ impl Lowering<'_> {
                         }
                         (None, _) => sources.push(match &origin {
                             Origin::Node(node) => CopySource::Node { node: *node, paths: vec![path] },
-                            Origin::Context(name) => CopySource::Context { name: name.clone(), paths: vec![path] },
+                            Origin::Context(name) => {
+                                CopySource::Context { name: name.clone(), paths: vec![path] }
+                            }
                         }),
                     }
                 }

@@ -160,7 +160,10 @@ impl Lowering<'_> {
         let mut state = self.begin(stage).await?;
         for trigger in std::mem::take(&mut state.config.config.on_build) {
             let instruction = crate::dockerfile::parse_trigger(&trigger).map_err(|error| {
-                at(stage.from_span, format!("the base image's trigger `ONBUILD {trigger}` is malformed: {}", first(&error)))
+                at(
+                    stage.from_span,
+                    format!("the base image's trigger `ONBUILD {trigger}` is malformed: {}", first(&error)),
+                )
             })?;
             self.instruction(&mut state, &instruction, Some(stage.from_span)).await?;
         }
@@ -171,11 +174,19 @@ impl Lowering<'_> {
     }
 
     /// What `--from=` names: a stage (any, by name or number), a named context, or an image.
-    async fn from_name(&mut self, name: &str, numbers: bool, state: &StageState, span: Span) -> Result<Origin> {
+    async fn from_name(
+        &mut self,
+        name: &str,
+        numbers: bool,
+        state: &StageState,
+        span: Span,
+    ) -> Result<Origin> {
         if let Some(context) = self.options.contexts.get(&name.to_lowercase()) {
             return match context.clone() {
                 NamedContext::Directory => Ok(Origin::Context(name.to_lowercase())),
-                NamedContext::Image(image) => self.image_node(&image, &state.platform, span).await.map(Origin::Node),
+                NamedContext::Image(image) => {
+                    self.image_node(&image, &state.platform, span).await.map(Origin::Node)
+                }
             };
         }
         let by_number = numbers.then(|| name.parse::<usize>().ok()).flatten();
@@ -239,7 +250,9 @@ impl Lowering<'_> {
                 continue;
             }
             let stage = &self.dockerfile.stages[index];
-            let Ok(image) = self.globals.expand_from(&stage.image, self.dockerfile.directives.escape) else { continue };
+            let Ok(image) = self.globals.expand_from(&stage.image, self.dockerfile.directives.escape) else {
+                continue;
+            };
             if let Some(earlier) = names::earlier_stage(self.dockerfile, index, &image) {
                 open.push(earlier);
             } else if image != "scratch" && !self.options.contexts.contains_key(&image.to_lowercase()) {
@@ -250,8 +263,11 @@ impl Lowering<'_> {
                 if let InstructionKind::Copy(copy) = &instruction.kind
                     && let Some(from) = &copy.from
                 {
-                    let by_number = from.text.parse::<usize>().ok().filter(|n| *n < self.dockerfile.stages.len());
-                    open.extend(by_number.or_else(|| self.dockerfile.stage(&from.text).map(|stage| stage.index)));
+                    let by_number =
+                        from.text.parse::<usize>().ok().filter(|n| *n < self.dockerfile.stages.len());
+                    open.extend(
+                        by_number.or_else(|| self.dockerfile.stage(&from.text).map(|stage| stage.index)),
+                    );
                 }
             }
         }
@@ -277,7 +293,8 @@ fn target(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<usize> {
     if let Some(index) = name.parse::<usize>().ok().filter(|index| *index <= last) {
         return Ok(index);
     }
-    let names: Vec<&str> = dockerfile.stages.iter().filter_map(|stage| stage.name.as_ref()).map(|name| name.as_str()).collect();
+    let names: Vec<&str> =
+        dockerfile.stages.iter().filter_map(|stage| stage.name.as_ref()).map(|name| name.as_str()).collect();
     let help = match crate::dockerfile::nearest(name, names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if names.is_empty() => "no stage of this Dockerfile has a name".to_owned(),

@@ -150,7 +150,10 @@ impl Lowering<'_> {
         let image = match named {
             Some(NamedContext::Image(image)) => image,
             Some(NamedContext::Directory) => {
-                return Err(at(stage.image.span, format!("`{image}` is a directory (--build-context), not an image")));
+                return Err(at(
+                    stage.image.span,
+                    format!("`{image}` is a directory (--build-context), not an image"),
+                ));
             }
             None => image,
         };

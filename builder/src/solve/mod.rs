@@ -157,7 +157,9 @@ impl Solver {
     }
 
     /// Runs blocking work on its own thread.
-    pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    pub(crate) async fn blocking<T: Send + 'static>(
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))?
     }
 }

@@ -2,3 +2,7 @@
 
 mod corpora;
 mod ignore;
+mod parse;
+mod peers;
+mod properties;
+mod summary;

@@ -127,11 +127,6 @@ impl<R: BufRead> Reader<R> {
         self.position += count as u64;
     }
 
-    /// Where the input is, in bytes from the tar's beginning.
-    pub(crate) const fn position(&self) -> u64 {
-        self.position
-    }
-
     /// Reads what follows the tar's end, to the end of the input. Returns the length of all.
     pub(crate) fn finish(mut self) -> Result<u64> {
         self.skip_data()?;
