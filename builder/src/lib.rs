@@ -1,3 +1,34 @@
-//! From a Dockerfile and a context to an image.
+//! From a Dockerfile and a build context to an OCI image.
+//!
+//! text → [`dockerfile`] → [`lower`] → [`graph`] → [`solve`] → layers and configuration → [`output`]
+//!
+//! A program that uses this crate calls [`sandbox::run_helper_if_asked`] first thing in `main`, opens an [`Engine`]
+//! and calls [`Engine::build`]. The crate never prints and reads neither environment variables nor the home
+//! directory: settings come in as values, events go out through [`Reporter`].
 
+pub mod build;
+mod cache_mount;
+pub mod context;
+pub mod copy;
+pub mod dockerfile;
+pub mod engine;
+pub mod error;
+pub mod event;
+pub mod graph;
+pub mod ignore;
+pub mod image;
+pub mod input;
+pub mod lower;
+pub mod output;
+pub mod resolve;
 pub mod sandbox;
+pub mod sandbox_handle;
+pub mod secret;
+pub mod signal;
+pub mod solve;
+pub mod users;
+
+pub use build::{BuildRequest, Built};
+pub use engine::{Engine, EngineSettings};
+pub use error::{Error, Result};
+pub use event::{Event, Outcome, Reporter, StepId, Stream};

@@ -106,7 +106,7 @@ impl<'de> Deserialize<'de> for Digest {
 }
 
 /// Takes bytes as they come and ends as their digest.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Hasher {
     state: Sha256,
     bytes: u64,

@@ -50,6 +50,31 @@ pub enum Error {
         /// Seen, in bytes (at least).
         actual: u64,
     },
+    /// Content that is read into memory is larger than its limit.
+    #[error("{what} {digest} is larger than {limit} bytes")]
+    TooLarge {
+        /// `blob`, `manifest`, ….
+        what: &'static str,
+        /// Which.
+        digest: Digest,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// A collection was asked for while somebody uses the store.
+    #[error("the store is in use")]
+    Busy,
+    /// The stream that an image is written to failed.
+    #[error("cannot write the image")]
+    Write {
+        /// Why not.
+        source: io::Error,
+    },
+    /// The stream that an image is read from failed.
+    #[error("cannot read the image")]
+    Read {
+        /// Why not.
+        source: io::Error,
+    },
     /// An entry of a layer's tar is malformed or hostile.
     #[error("layer entry `{entry}`: {reason}")]
     Entry {

@@ -11,11 +11,13 @@
 //!
 //! This crate is blocking code. It knows no network, no Dockerfile, no async runtime and no terminal.
 
+pub mod archive;
 pub mod config;
 pub mod digest;
 pub mod error;
 pub mod index;
 pub mod layer;
+pub mod layout;
 pub mod manifest;
 pub mod platform;
 pub mod store;

@@ -28,6 +28,40 @@ pub mod media_type {
     pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
     /// Docker layer, gzip.
     pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    /// Docker layer, uncompressed.
+    pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+    /// Docker layer, zstd. Docker's own list does not have it; BuildKit writes it.
+    pub const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
+    /// Docker layer that is to be fetched from its own place, gzip.
+    pub const DOCKER_FOREIGN_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+
+    /// Whether that is an image manifest or an index, OCI's or Docker's.
+    #[must_use]
+    pub fn is_manifest(media_type: &str) -> bool {
+        matches!(media_type, OCI_MANIFEST | OCI_INDEX | DOCKER_MANIFEST | DOCKER_INDEX)
+    }
+
+    /// OCI's name for what Docker calls `media_type`; any other is returned as it is. The bytes of layers and
+    /// configurations are the same under both names, those of manifests are not: they carry their own name.
+    #[must_use]
+    pub fn oci(media_type: &str) -> &str {
+        match media_type {
+            DOCKER_CONFIG => OCI_CONFIG,
+            DOCKER_LAYER => OCI_LAYER,
+            DOCKER_LAYER_GZIP => OCI_LAYER_GZIP,
+            DOCKER_LAYER_ZSTD => OCI_LAYER_ZSTD,
+            DOCKER_FOREIGN_LAYER_GZIP => "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+            other => other,
+        }
+    }
+}
+
+/// Keys of annotations.
+pub mod annotation {
+    /// The name of a manifest in an OCI layout; a tag, or whatever the layout's tools look for.
+    pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+    /// The full name of an image, as containerd and BuildKit write it beside [`REF_NAME`].
+    pub const IMAGE_NAME: &str = "io.containerd.image.name";
 }
 
 /// Names content by media type, digest and size.
@@ -79,6 +113,10 @@ pub struct Manifest {
 
 /// What a manifest says.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a program has few manifests in memory, and images are most of them"
+)]
 pub enum ManifestContent {
     /// One image.
     Image {
@@ -197,5 +235,85 @@ mod wire {
         // Strings, numbers and ordered maps only, which serde_json cannot refuse.
         let raw = serde_json::to_vec(&document).unwrap_or_default();
         Manifest { raw, content, media_type: media_type.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oci_spec::image::{ImageIndex, ImageManifest, MediaType};
+
+    use super::*;
+
+    #[test]
+    fn media_types_are_those_of_the_specification() {
+        for (ours, theirs) in [
+            (media_type::OCI_MANIFEST, MediaType::ImageManifest),
+            (media_type::OCI_INDEX, MediaType::ImageIndex),
+            (media_type::OCI_CONFIG, MediaType::ImageConfig),
+            (media_type::OCI_LAYER, MediaType::ImageLayer),
+            (media_type::OCI_LAYER_GZIP, MediaType::ImageLayerGzip),
+            (media_type::OCI_LAYER_ZSTD, MediaType::ImageLayerZstd),
+            (
+                media_type::oci(media_type::DOCKER_FOREIGN_LAYER_GZIP),
+                MediaType::ImageLayerNonDistributableGzip,
+            ),
+        ] {
+            assert_eq!(ours, theirs.to_string());
+        }
+        assert_eq!(annotation::REF_NAME, oci_spec::image::ANNOTATION_REF_NAME);
+    }
+
+    /// A manifest with every field that we write.
+    fn manifest() -> Manifest {
+        let mut layer = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(b"layer"), 5);
+        layer.urls.push("https://example.com/layer".to_owned());
+        let annotations: BTreeMap<_, _> = (0..30).map(|n| (format!("key-{n}"), format!("\"{n}\n"))).collect();
+        layer.annotations.clone_from(&annotations);
+        Manifest::image(
+            Descriptor::new(media_type::OCI_CONFIG, Digest::of(b"{}"), 2),
+            vec![layer],
+            annotations,
+        )
+    }
+
+    #[test]
+    fn what_we_write_oci_spec_reads_and_the_other_way_round() {
+        let ours = manifest();
+        let theirs = ImageManifest::from_reader(&ours.raw[..]).unwrap();
+        assert_eq!(theirs.layers()[0].digest().to_string(), Digest::of(b"layer").to_string());
+        assert_eq!(theirs.annotations().as_ref().unwrap().len(), 30);
+        // Theirs has maps in random order, which our parser does not mind; as a value nothing is lost.
+        let back = Manifest::parse(theirs.to_string().unwrap().into_bytes(), None).unwrap();
+        assert_eq!(back.content, ours.content);
+        let value = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
+        assert_eq!(value(&back.raw), value(&ours.raw));
+
+        let index = Manifest::index(vec![ours.descriptor()], BTreeMap::new());
+        let theirs = ImageIndex::from_reader(&index.raw[..]).unwrap();
+        let back = Manifest::parse(theirs.to_string().unwrap().into_bytes(), None).unwrap();
+        assert_eq!(back.content, index.content);
+    }
+
+    #[test]
+    fn the_same_parts_give_the_same_bytes() {
+        for _ in 0..20 {
+            assert_eq!(manifest().digest(), manifest().digest());
+        }
+    }
+
+    /// Why `oci_spec` does not write what we hash, and why `olpc_cjson` does not repair it: the one has maps in
+    /// random order, the other writes a line break inside a string as it is, which is no JSON.
+    #[test]
+    fn canonical_json_of_oci_spec_is_stable_but_not_always_json() {
+        use serde::Serialize as _;
+        let theirs = ImageManifest::from_reader(&manifest().raw[..]).unwrap();
+        let canonical = || {
+            let mut bytes = Vec::new();
+            let formatter = olpc_cjson::CanonicalFormatter::new();
+            theirs.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter)).unwrap();
+            bytes
+        };
+        assert_eq!(canonical(), canonical());
+        assert!(serde_json::from_slice::<serde_json::Value>(&canonical()).is_err());
     }
 }

@@ -1,8 +1,13 @@
 //! Names and the images that have them.
 
+use std::io;
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Descriptor, Result, Store};
+use super::writing::Sync;
+use crate::error::IoContext as _;
+use crate::{Descriptor, Digest, Error, Result, Store};
 
 /// An image by its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,26 +35,63 @@ pub struct PlatformImage {
 
 /// Names.
 impl Store {
-    /// Gives an image its name; an earlier image of that name loses it. Atomic.
+    /// Gives an image its name; an earlier image of that name loses it. Atomic; survives a power cut.
     pub fn tag(&self, record: &ImageRecord) -> Result<()> {
-        let _ = record;
-        unimplemented!()
+        // Strings, numbers and ordered maps only, which serde_json cannot refuse.
+        let bytes = serde_json::to_vec(record).unwrap_or_default();
+        self.write_whole(&self.image_path(&record.name), &bytes, Sync::Named)?;
+        self.refresh_layout()
     }
 
     /// The image of that canonical name.
     pub fn image(&self, name: &str) -> Result<Option<ImageRecord>> {
-        let _ = name;
-        unimplemented!()
+        let path = self.image_path(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => parse(&path, &bytes).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).context("read", path),
+        }
     }
 
-    /// All images, sorted by name.
+    /// All images, sorted by name. Reads one small file for each.
     pub fn images(&self) -> Result<Vec<ImageRecord>> {
-        unimplemented!()
+        let directory = self.root.join("images");
+        let mut images = Vec::new();
+        for entry in std::fs::read_dir(&directory).context("list", &directory)? {
+            let path = entry.context("list", &directory)?.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            match std::fs::read(&path) {
+                Ok(bytes) => images.push(parse(&path, &bytes)?),
+                // Untagged since the listing.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).context("read", path),
+            }
+        }
+        images.sort_by(|one: &ImageRecord, other| one.name.cmp(&other.name));
+        Ok(images)
     }
 
-    /// Takes the name away; whether there was one.
+    /// Takes the name away; whether there was one. Content stays until [`Store::collect`].
     pub fn untag(&self, name: &str) -> Result<bool> {
-        let _ = name;
-        unimplemented!()
+        let path = self.image_path(name);
+        match std::fs::remove_file(&path) {
+            Ok(()) => self.refresh_layout().map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error).context("remove", path),
+        }
     }
+
+    /// Names are hashed, never joined into a path.
+    fn image_path(&self, name: &str) -> PathBuf {
+        self.root.join("images").join(format!("{}.json", Digest::of(name.as_bytes()).hex()))
+    }
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<ImageRecord> {
+    serde_json::from_slice(bytes).map_err(|error| Error::Malformed {
+        what: "image record",
+        reason: format!("{error}, in `{}`", path.display()),
+    })
 }

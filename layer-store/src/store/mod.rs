@@ -1,21 +1,51 @@
 //! The store on disk.
+//!
+//! ```text
+//! oci-layout, index.json, blobs/sha256/<hex>   a valid OCI layout of everything complete
+//! layers/<diffID hex>/                         forms of a layer
+//! images/<sha256 of the name>.json             names
+//! steps/, contexts/                            small records by key
+//! mounts/                                      RUN --mount=type=cache directories
+//! ingest/<hex>                                 blobs that are being taken in, resumable
+//! logs/                                        output of builds
+//! locks/                                       flock files; all but `collect` come and go
+//! tmp/                                         scratch directories and files not yet named
+//! ```
+//!
+//! Everything is written beside and renamed into place, so a reader sees a whole file or none. There is no global
+//! lock: one flock per key ([`Store::lock`]), a shared one while content is used ([`Store::in_use`]), and the kernel
+//! drops them all with their process.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::error::IoContext as _;
+use crate::layer::place::IndexCache;
+use crate::{Digest, Result};
 
 mod blobs;
+mod check;
 mod collect;
+mod flock;
+pub(crate) mod graph;
 mod images;
+mod ingest;
 mod records;
+mod removal;
+pub(crate) mod root_layout;
+mod scratch;
+pub(crate) mod writing;
 
-pub use blobs::Ingest;
+pub use check::Problem;
+pub use flock::{InUse, Lock};
 pub use images::{ImageRecord, PlatformImage};
-pub use records::{Lock, Scratch};
+pub use ingest::Ingest;
+pub use scratch::Scratch;
 
 /// How hard the store tries to survive a power cut.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,11 +70,11 @@ pub struct StoreOptions {
 /// only a process in the user namespace may give, read or remove. All calls block.
 pub trait Custodian: Send + Sync {
     /// Gives each path of `tree` its owner, then its mode, then its extended attributes.
-    fn own(&self, tree: &Path, owners: &[Ownership]) -> std::io::Result<()>;
+    fn own(&self, tree: &Path, owners: &[Ownership]) -> io::Result<()>;
     /// Removes `path` (below the store) with all that is in it.
-    fn remove(&self, path: &Path) -> std::io::Result<()>;
+    fn remove(&self, path: &Path) -> io::Result<()>;
     /// Opens a regular file of a tree for reading.
-    fn open(&self, path: &Path) -> std::io::Result<File>;
+    fn open(&self, path: &Path) -> io::Result<File>;
 }
 
 /// What a path of a tree gets.
@@ -65,18 +95,109 @@ pub struct Ownership {
 /// The store.
 pub struct Store {
     root: PathBuf,
+    options: StoreOptions,
+    pub(crate) indexes: IndexCache,
 }
 
+/// The directories of a store, below its root.
+const DIRECTORIES: [&str; 11] = [
+    "blobs",
+    "blobs/sha256",
+    "layers",
+    "images",
+    "steps",
+    "contexts",
+    "mounts",
+    "ingest",
+    "logs",
+    "locks",
+    "tmp",
+];
+
 impl Store {
-    /// Opens the store at `root` and makes what is missing of it.
+    /// Opens the store at `root` and makes what is missing of it; the root itself is made for its owner only
+    /// (mode 0700). A store that is complete is opened without writing, so a read-only one can be read.
+    ///
+    /// # Errors
+    ///
+    /// A directory cannot be made; `root` holds an OCI layout of a version that is not 1.0.0.
     pub fn open(root: &Path, options: StoreOptions) -> Result<Self> {
-        let _ = options;
-        Ok(Self { root: root.to_owned() })
+        let root = std::path::absolute(root).context("resolve", root)?;
+        make_directory(&root, 0o700)?;
+        for name in DIRECTORIES {
+            make_directory(&root.join(name), 0o755)?;
+        }
+        let store = Self { root, options, indexes: IndexCache::default() };
+        store.prepare_use()?;
+        store.prepare_layout()?;
+        Ok(store)
     }
 
     /// Where it is.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// How hard writes try to survive a power cut.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.options.durability
+    }
+
+    /// Who does to trees what this process may not.
+    #[must_use]
+    pub fn custodian(&self) -> Option<&Arc<dyn Custodian>> {
+        self.options.custodian.as_ref()
+    }
+
+    /// The directory of a layer's forms. It need not exist.
+    pub(crate) fn layer_dir(&self, diff_id: &Digest) -> PathBuf {
+        self.root.join("layers").join(diff_id.hex())
+    }
+}
+
+/// Makes the directory at `path`, with its parents, unless it is there.
+fn make_directory(path: &Path, mode: u32) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(io::Error::from(io::ErrorKind::NotADirectory)).context("open the store directory", path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => DirBuilder::new()
+            .recursive(true)
+            .mode(mode)
+            .create(path)
+            .context("create the store directory", path),
+        Err(error) => Err(error).context("open the store directory", path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn opens_twice_and_keeps_others_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("a/b");
+        for _ in 0..2 {
+            let store = Store::open(&root, StoreOptions::default()).unwrap();
+            for name in DIRECTORIES {
+                assert!(store.root().join(name).is_dir(), "{name}");
+            }
+        }
+        assert_eq!(std::fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
+        let layout = std::fs::read(root.join("oci-layout")).unwrap();
+        assert_eq!(layout, br#"{"imageLayoutVersion":"1.0.0"}"#);
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("store");
+        std::fs::write(&root, "x").unwrap();
+        let error = Store::open(&root, StoreOptions::default()).err().unwrap();
+        assert!(error.to_string().contains(root.to_str().unwrap()), "{error}");
     }
 }

@@ -1,0 +1,57 @@
+//! What builds share: the store, the registry client, the sandbox, and who is told.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use layer_store::store::{Custodian, Durability};
+use layer_store::{Store, StoreOptions};
+use registry_client::Client;
+use tokio::runtime::Handle;
+
+use crate::error::Result;
+use crate::event::Reporter;
+use crate::sandbox::{Isolation, SandboxSettings};
+use crate::sandbox_handle::SandboxHandle;
+
+/// How an [`Engine`] is opened.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// Where the store is.
+    pub store_root: PathBuf,
+    /// How hard the store tries to survive a power cut.
+    pub durability: Durability,
+    /// Which isolation commands get.
+    pub isolation: Isolation,
+}
+
+/// Everything that a build works with. Several builds may use one engine at the same time.
+#[derive(Clone)]
+pub struct Engine {
+    /// Blobs, layers, names and records.
+    pub store: Arc<Store>,
+    /// Registries.
+    pub client: Arc<Client>,
+    /// Where commands run; nothing is started before the first one.
+    pub sandbox: Arc<SandboxHandle>,
+    /// Who is told.
+    pub reporter: Arc<dyn Reporter>,
+}
+
+impl Engine {
+    /// Opens the store, making it where there is none. To be called inside a tokio runtime, which later drives the
+    /// sandbox.
+    pub fn open(settings: &EngineSettings, client: Arc<Client>, reporter: Arc<dyn Reporter>) -> Result<Self> {
+        let sandbox = Arc::new(SandboxHandle::new(
+            SandboxSettings {
+                store_root: settings.store_root.clone(),
+                isolation: settings.isolation,
+                durability: settings.durability,
+            },
+            Handle::current(),
+        ));
+        let custodian: Arc<dyn Custodian> = sandbox.clone();
+        let options = StoreOptions { durability: settings.durability, custodian: Some(custodian) };
+        let store = Arc::new(Store::open(&settings.store_root, options)?);
+        Ok(Self { store, client, sandbox, reporter })
+    }
+}

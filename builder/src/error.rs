@@ -1,0 +1,191 @@
+//! Why a build failed.
+
+use std::sync::Arc;
+
+use layer_store::Digest;
+
+use crate::dockerfile::{Diagnostic, Span};
+
+/// The result of a part of a build. Errors are shared, since several steps may wait for the one that failed.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a build failed. The cause, where there is one, is the `source`.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The Dockerfile has errors; all of them, in order.
+    #[error("the Dockerfile has {} error{}", .0.len(), if .0.len() == 1 { "" } else { "s" })]
+    Dockerfile(Vec<Diagnostic>),
+    /// An instruction cannot be carried out. `source` says why.
+    #[error("{name} failed")]
+    Step {
+        /// The step, as people read it.
+        name: String,
+        /// Where it stands.
+        span: Option<Span>,
+        /// Why.
+        source: Arc<Error>,
+    },
+    /// An instruction asks for something wrong.
+    #[error("{message}")]
+    Invalid {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: Option<String>,
+    },
+    /// A command ended with a status that is not zero.
+    #[error("the command `{command}` {ending}")]
+    Command {
+        /// The command, as written.
+        command: String,
+        /// `exited with status 3`, `was killed by signal 9 (SIGKILL)`.
+        ending: String,
+        /// The last lines that it wrote.
+        tail: Vec<String>,
+    },
+    /// A file of the context cannot be used.
+    #[error(transparent)]
+    Context(Arc<crate::context::ContextError>),
+    /// A file cannot be fetched.
+    #[error(transparent)]
+    Download(Arc<registry_client::DownloadError>),
+    /// A git repository cannot be used.
+    #[error(transparent)]
+    Git(Arc<crate::context::git::GitError>),
+    /// Files cannot be copied.
+    #[error(transparent)]
+    Copy(Arc<crate::copy::CopyError>),
+    /// The sandbox cannot do it.
+    #[error(transparent)]
+    Sandbox(Arc<crate::sandbox::SandboxError>),
+    /// A user or group is not known in the image.
+    #[error(transparent)]
+    User(Arc<crate::users::UserError>),
+    /// The store failed.
+    #[error(transparent)]
+    Store(Arc<layer_store::Error>),
+    /// A registry failed.
+    #[error("cannot get `{what}`")]
+    Registry {
+        /// Which image.
+        what: String,
+        /// Why.
+        source: Arc<registry_client::Error>,
+    },
+    /// An image cannot be sent.
+    #[error("cannot push `{target}`")]
+    Push {
+        /// Where to.
+        target: String,
+        /// Why not.
+        source: Arc<registry_client::Error>,
+    },
+    /// An image name is malformed.
+    #[error("`{name}` is not an image name: {reason}")]
+    ImageName {
+        /// As written.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An image is not in the store, and no registry may be asked.
+    #[error("the image `{name}` is not in the store")]
+    ImageNotHere {
+        /// As written.
+        name: String,
+    },
+    /// An image is malformed.
+    #[error("the image `{name}` is malformed: {reason}")]
+    BadImage {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A layer is needed that is neither here nor in a registry.
+    #[error("layer {diff_id} is gone from the store and no registry is known to have it")]
+    LostLayer {
+        /// Which.
+        diff_id: Digest,
+    },
+    /// A file that the build reads or writes.
+    #[error("cannot {action} `{path}`: {source}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: String,
+        /// Why not.
+        source: Arc<std::io::Error>,
+    },
+    /// The user stopped the build, or another step failed.
+    #[error("the build was stopped")]
+    Cancelled,
+    /// A part of this program failed that should not.
+    #[error("internal error: {0}; please report it")]
+    Internal(String),
+}
+
+impl Error {
+    /// An instruction that asks for something wrong.
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::Invalid { message: message.into(), help: None }
+    }
+
+    /// What to do about it, where that is known. It is not part of the message.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Step { source, .. } => source.hint(),
+            Self::Invalid { help, .. } => help.clone(),
+            Self::Registry { source, .. } | Self::Push { source, .. } => source.hint(),
+            Self::Sandbox(error) => sandbox_hint(error),
+            Self::Copy(error) => copy_hint(error),
+            Self::ImageNotHere { name } => Some(format!("`rbuild pull {name}` fetches it")),
+            _ => None,
+        }
+    }
+}
+
+fn copy_hint(error: &crate::copy::CopyError) -> Option<String> {
+    match error {
+        crate::copy::CopyError::NotFound { ignored_by: Some(rule), .. } => {
+            Some(format!("the rule `{rule}` of the ignore file leaves it out"))
+        }
+        crate::copy::CopyError::NotFound { nearest, .. } if !nearest.is_empty() => {
+            let names: Vec<String> = nearest.iter().map(|name| format!("`{name}`")).collect();
+            Some(format!("there is {}", names.join(", ")))
+        }
+        _ => None,
+    }
+}
+
+fn sandbox_hint(error: &crate::sandbox::SandboxError) -> Option<String> {
+    use crate::sandbox::SandboxError as E;
+    match error {
+        E::Refused { attempts } => attempts.iter().find_map(|(_, failure)| failure.remedy.clone()),
+        E::Setup(failure) => failure.remedy.clone(),
+        _ => None,
+    }
+}
+
+macro_rules! shared_from {
+    ($($variant:ident: $source:ty),* $(,)?) => {
+        $(impl From<$source> for Error {
+            fn from(error: $source) -> Self {
+                Self::$variant(Arc::new(error))
+            }
+        })*
+    };
+}
+
+shared_from! {
+    Context: crate::context::ContextError,
+    Copy: crate::copy::CopyError,
+    Download: registry_client::DownloadError,
+    Git: crate::context::git::GitError,
+    Sandbox: crate::sandbox::SandboxError,
+    Store: layer_store::Error,
+    User: crate::users::UserError,
+}

@@ -1,0 +1,96 @@
+//! Reads what a build begins with: the Dockerfile, the ignore file and the context directory.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use layer_store::Store;
+
+use crate::context::{LocalContext, StatIndex};
+use crate::dockerfile::Source;
+use crate::error::{Error, Result};
+use crate::ignore::Matcher;
+
+/// The largest Dockerfile, in bytes.
+const DOCKERFILE_LIMIT: u64 = 4 << 20;
+
+/// The Dockerfile at `path`, or `Dockerfile` in the context (`dockerfile` if there is none).
+pub fn dockerfile(context: Option<&Path>, path: Option<&Path>) -> Result<Source> {
+    let candidates = match (path, context) {
+        (Some(path), Some(context))
+            if !path.exists() && path.is_relative() && context.join(path).exists() =>
+        {
+            vec![context.join(path)]
+        }
+        (Some(path), _) => vec![path.to_owned()],
+        (None, Some(context)) => vec![context.join("Dockerfile"), context.join("dockerfile")],
+        (None, None) => vec![PathBuf::from("Dockerfile")],
+    };
+    let mut missing = None;
+    for candidate in &candidates {
+        match read(candidate) {
+            Ok(text) => return Ok(Source::new(candidate.display().to_string(), text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                missing.get_or_insert((candidate, error));
+            }
+            Err(error) => return Err(unreadable(candidate, error)),
+        }
+    }
+    let (path, error) =
+        missing.ok_or_else(|| Error::Internal("no place to look for a Dockerfile".to_owned()))?;
+    Err(unreadable(path, error))
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let file = fs::File::open(path)?;
+    let mut bytes = Vec::new();
+    file.take(DOCKERFILE_LIMIT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > DOCKERFILE_LIMIT {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("it is larger than {DOCKERFILE_LIMIT} bytes"),
+        ));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+}
+
+fn unreadable(path: &Path, source: io::Error) -> Error {
+    Error::File { action: "read the Dockerfile", path: path.display().to_string(), source: Arc::new(source) }
+}
+
+/// Opens a directory as a context. Ignore rules come from `<dockerfile>.dockerignore` beside the Dockerfile, else from
+/// `.dockerignore` in the directory. The stat index is to be saved when the build is over.
+pub fn context(
+    store: &Store,
+    directory: &Path,
+    dockerfile: Option<&Path>,
+) -> Result<(LocalContext, Arc<StatIndex>)> {
+    let beside = dockerfile.map(|path| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".dockerignore");
+        PathBuf::from(name)
+    });
+    let mut ignore = None;
+    for path in beside.into_iter().chain([directory.join(".dockerignore")]) {
+        match fs::read(&path) {
+            Ok(text) => {
+                let matcher = Matcher::parse(&String::from_utf8_lossy(&text)).map_err(|error| {
+                    Error::Invalid { message: format!("`{}`: {error}", path.display()), help: None }
+                })?;
+                ignore = Some(matcher);
+                break;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => {
+                return Err(Error::File {
+                    action: "read",
+                    path: path.display().to_string(),
+                    source: Arc::new(source),
+                });
+            }
+        }
+    }
+    let index = Arc::new(StatIndex::load(store, directory)?);
+    Ok((LocalContext::open(directory, ignore)?.with_index(index.clone()), index))
+}

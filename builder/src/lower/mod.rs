@@ -1,0 +1,313 @@
+//! From a Dockerfile to the graph of what a build has to do, and the configuration of the image that it makes.
+//!
+//! Only stages that the targets need are looked at: what is not needed is not even resolved.
+
+mod args;
+mod files;
+mod metadata;
+mod names;
+mod run;
+mod stage;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use layer_store::{ImageConfig, Platform};
+
+use crate::dockerfile::ast::{Dockerfile, InstructionKind, Stage};
+use crate::dockerfile::{Diagnostic, Source, Span};
+use crate::error::{Error, Result};
+use crate::graph::{ExecSettings, Graph, Network, Node, NodeId, Op};
+use crate::resolve::Resolver;
+
+pub use self::stage::HistoryEntry;
+use self::stage::StageState;
+
+/// What a build is asked for, beside the Dockerfile.
+#[derive(Debug, Clone)]
+pub struct LowerOptions {
+    /// The stage to build, by name or number; `None` for the last one.
+    pub target: Option<String>,
+    /// `--build-arg`.
+    pub build_args: BTreeMap<String, String>,
+    /// The platform of the image.
+    pub platform: Platform,
+    /// The platform of this machine.
+    pub build_platform: Platform,
+    /// Settings that reach commands.
+    pub settings: ExecSettings,
+    /// The network of a RUN that asks for none.
+    pub network: Network,
+    /// Whether `RUN --security=insecure` is allowed.
+    pub allow_insecure: bool,
+    /// Whether `RUN --network=host` is allowed.
+    pub allow_host_network: bool,
+    /// Which stages do not use stored results.
+    pub no_cache: NoCache,
+    /// `--build-context`: what a name stands for instead of a stage or image.
+    pub contexts: BTreeMap<String, NamedContext>,
+}
+
+/// What a name of `--build-context` stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A directory of this machine.
+    Directory,
+    /// An image.
+    Image(String),
+}
+
+/// Which steps do not use stored results.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum NoCache {
+    /// All use them.
+    #[default]
+    Never,
+    /// None uses them.
+    All,
+    /// Those of these stages do not.
+    Stages(Vec<String>),
+}
+
+/// What a build has to do.
+#[derive(Debug)]
+pub struct Lowered {
+    /// The operations.
+    pub graph: Graph,
+    /// The image that is wanted.
+    pub image: TargetImage,
+    /// What should be known about the Dockerfile.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// The image that a stage makes, but for its layers.
+#[derive(Debug, Clone)]
+pub struct TargetImage {
+    /// Its filesystem.
+    pub node: NodeId,
+    /// Its configuration without `rootfs`, `history` and `created`.
+    pub config: ImageConfig,
+    /// Where its history comes from.
+    pub history: Vec<HistoryEntry>,
+}
+
+/// Makes the graph for the stage that `options` want.
+///
+/// # Errors
+///
+/// [`Error::Dockerfile`] with the place of what is wrong; a base image that cannot be resolved.
+pub async fn lower(
+    dockerfile: &Dockerfile,
+    source: &Source,
+    options: &LowerOptions,
+    resolver: &Resolver,
+) -> Result<Lowered> {
+    let globals = args::Globals::of(dockerfile, options)?;
+    let target = target(dockerfile, options)?;
+    let mut lowering = Lowering {
+        dockerfile,
+        source,
+        options,
+        resolver,
+        globals,
+        graph: Graph::default(),
+        finished: HashMap::new(),
+        open: Vec::new(),
+        warnings: Vec::new(),
+    };
+    lowering.prefetch(target);
+    let stage = lowering.stage(target).await?;
+    Ok(Lowered {
+        image: TargetImage { node: stage.node, config: stage.config, history: stage.history },
+        graph: lowering.graph,
+        warnings: lowering.warnings,
+    })
+}
+
+/// The work at hand.
+struct Lowering<'a> {
+    dockerfile: &'a Dockerfile,
+    source: &'a Source,
+    options: &'a LowerOptions,
+    resolver: &'a Resolver,
+    globals: args::Globals,
+    graph: Graph,
+    finished: HashMap<usize, StageState>,
+    open: Vec<usize>,
+    warnings: Vec<Diagnostic>,
+}
+
+impl Lowering<'_> {
+    /// The finished state of a stage; works it out first if need be.
+    async fn stage(&mut self, index: usize) -> Result<StageState> {
+        if let Some(state) = self.finished.get(&index) {
+            return Ok(state.clone());
+        }
+        let stage = &self.dockerfile.stages[index];
+        if self.open.contains(&index) {
+            return Err(at(
+                stage.from_span,
+                format!("circular dependency: stage `{}` needs itself", names::stage(stage)),
+            ));
+        }
+        self.open.push(index);
+        let state = Box::pin(self.lower_stage(stage)).await?;
+        self.open.pop();
+        self.finished.insert(index, state.clone());
+        Ok(state)
+    }
+
+    async fn lower_stage(&mut self, stage: &Stage) -> Result<StageState> {
+        let mut state = self.begin(stage).await?;
+        for trigger in std::mem::take(&mut state.config.config.on_build) {
+            let instruction = crate::dockerfile::parse_trigger(&trigger).map_err(|error| {
+                at(
+                    stage.from_span,
+                    format!("the base image's trigger `ONBUILD {trigger}` is malformed: {}", first(&error)),
+                )
+            })?;
+            self.instruction(&mut state, &instruction, Some(stage.from_span)).await?;
+        }
+        for instruction in &stage.instructions {
+            self.instruction(&mut state, instruction, None).await?;
+        }
+        Ok(state)
+    }
+
+    /// What `--from=` names: a stage (any, by name or number), a named context, or an image.
+    async fn from_name(
+        &mut self,
+        name: &str,
+        numbers: bool,
+        state: &StageState,
+        span: Span,
+    ) -> Result<Origin> {
+        if let Some(context) = self.options.contexts.get(&name.to_lowercase()) {
+            return match context.clone() {
+                NamedContext::Directory => Ok(Origin::Context(name.to_lowercase())),
+                NamedContext::Image(image) => {
+                    self.image_node(&image, &state.platform, span).await.map(Origin::Node)
+                }
+            };
+        }
+        let by_number = numbers.then(|| name.parse::<usize>().ok()).flatten();
+        if let Some(index) = by_number {
+            if index >= self.dockerfile.stages.len() {
+                return Err(at(span, format!("there is no stage number {index}")));
+            }
+            return self.stage(index).await.map(|stage| Origin::Node(stage.node));
+        }
+        if let Some(stage) = self.dockerfile.stage(name) {
+            let index = stage.index;
+            return self.stage(index).await.map(|stage| Origin::Node(stage.node));
+        }
+        self.image_node(name, &state.platform, span).await.map(Origin::Node)
+    }
+
+    /// The node of an image that is only a source of files.
+    async fn image_node(&mut self, name: &str, platform: &Platform, span: Span) -> Result<NodeId> {
+        if name == "scratch" {
+            return Ok(self.scratch());
+        }
+        let resolved = self.resolve(name, platform, span).await?;
+        Ok(self.graph.add(Node {
+            name: format!("FROM {name}@{}", resolved.digest),
+            op: Op::Image(resolved.base.clone()),
+            span: Some(span),
+            stage: None,
+            no_cache: false,
+        }))
+    }
+
+    async fn resolve(
+        &self,
+        name: &str,
+        platform: &Platform,
+        span: Span,
+    ) -> Result<std::sync::Arc<crate::resolve::Resolved>> {
+        self.resolver.resolve(name, platform).await.map_err(|source| Error::Step {
+            name: format!("FROM {name}"),
+            span: Some(span),
+            source: std::sync::Arc::new(source),
+        })
+    }
+
+    fn scratch(&mut self) -> NodeId {
+        self.graph.add(Node {
+            op: Op::Scratch,
+            name: "FROM scratch".to_owned(),
+            span: None,
+            stage: None,
+            no_cache: false,
+        })
+    }
+
+    /// Begins to resolve the base images of all stages that are surely needed, so that registries answer side by side.
+    fn prefetch(&self, target: usize) {
+        let mut seen = HashSet::new();
+        let mut open = vec![target];
+        while let Some(index) = open.pop() {
+            if !seen.insert(index) {
+                continue;
+            }
+            let stage = &self.dockerfile.stages[index];
+            let Ok(image) = self.globals.expand_from(&stage.image, self.dockerfile.directives.escape) else {
+                continue;
+            };
+            if let Some(earlier) = names::earlier_stage(self.dockerfile, index, &image) {
+                open.push(earlier);
+            } else if image != "scratch" && !self.options.contexts.contains_key(&image.to_lowercase()) {
+                let platform = self.stage_platform(stage).unwrap_or_else(|_| self.options.platform.clone());
+                tokio::spawn(self.resolver.resolve(&image, &platform));
+            }
+            for instruction in &stage.instructions {
+                if let InstructionKind::Copy(copy) = &instruction.kind
+                    && let Some(from) = &copy.from
+                {
+                    let by_number =
+                        from.text.parse::<usize>().ok().filter(|n| *n < self.dockerfile.stages.len());
+                    open.extend(
+                        by_number.or_else(|| self.dockerfile.stage(&from.text).map(|stage| stage.index)),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Where files come from.
+enum Origin {
+    /// A filesystem of the graph.
+    Node(NodeId),
+    /// A context directory by name; the main one is empty.
+    Context(String),
+}
+
+fn target(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<usize> {
+    let Some(last) = dockerfile.stages.len().checked_sub(1) else {
+        return Err(at(Span::default(), "the Dockerfile has no FROM"));
+    };
+    let Some(name) = &options.target else { return Ok(last) };
+    if let Some(stage) = dockerfile.stage(name) {
+        return Ok(stage.index);
+    }
+    if let Some(index) = name.parse::<usize>().ok().filter(|index| *index <= last) {
+        return Ok(index);
+    }
+    let names: Vec<&str> =
+        dockerfile.stages.iter().filter_map(|stage| stage.name.as_ref()).map(|name| name.as_str()).collect();
+    let help = match crate::dockerfile::nearest(name, names.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if names.is_empty() => "no stage of this Dockerfile has a name".to_owned(),
+        None => format!("the stages are {}", names.join(", ")),
+    };
+    Err(Error::Invalid { message: format!("target stage `{name}` could not be found"), help: Some(help) })
+}
+
+fn first(diagnostics: &[Diagnostic]) -> &str {
+    diagnostics.first().map_or("", |diagnostic| &diagnostic.message)
+}
+
+/// An error at a place of the Dockerfile.
+fn at(span: Span, message: impl Into<String>) -> Error {
+    Error::Dockerfile(vec![Diagnostic::error(span, message)])
+}

@@ -1,0 +1,243 @@
+//! RUN.
+
+use super::args::PROXIES;
+use super::files::absolute;
+use super::metadata::shell;
+use super::stage::StageState;
+use super::{Lowering, Origin, at};
+use crate::dockerfile::Span;
+use crate::dockerfile::ast::{Instruction, Run, Script, Word};
+use crate::dockerfile::mount::{Mount, Sharing as WrittenSharing, parse_mount};
+use crate::error::Result;
+use crate::graph::{
+    CopyOp, CopySource, Exec, ExecMount, ExecMountKind, InlineFile, Network, Node, NodeId, Op, Sharing,
+    Unpack,
+};
+
+impl Lowering<'_> {
+    pub(super) async fn run(
+        &mut self,
+        state: &mut StageState,
+        instruction: &Instruction,
+        run: &Run,
+        span: Span,
+    ) -> Result<()> {
+        if let Some(device) = run.devices.first() {
+            return Err(at(device.span, "`RUN --device` is not supported yet"));
+        }
+        let insecure = run.security.as_deref() == Some("insecure");
+        if insecure && !self.options.allow_insecure {
+            return Err(at(span, "`--security=insecure` is not allowed; pass `--allow security.insecure`"));
+        }
+        let network = match run.network.as_deref() {
+            None | Some("default") => self.options.network,
+            Some("none") => Network::None,
+            Some("host") if self.options.allow_host_network || self.options.network == Network::Host => {
+                Network::Host
+            }
+            Some("host") => {
+                return Err(at(span, "`--network=host` is not allowed; pass `--allow network.host`"));
+            }
+            Some(other) => return Err(at(span, format!("unknown network `{other}`"))),
+        };
+        let mut mounts = Vec::new();
+        for (position, word) in run.mounts.iter().enumerate() {
+            mounts.push(self.mount(state, word, position).await?);
+        }
+        let argv = match run.script(&instruction.heredocs) {
+            Script::Exec(arguments) => arguments.to_vec(),
+            Script::Shell(text) => shell(state).into_iter().chain([text.into_owned()]).collect(),
+            Script::File { name, content } => {
+                let path = format!("/dev/pipes/{name}");
+                let from = self.script_file(name, &content);
+                let kind = ExecMountKind::Bind { from, source: format!("/{name}"), writable: false };
+                mounts.push(ExecMount { target: path.clone(), kind });
+                shell(state).into_iter().chain([path]).collect()
+            }
+        };
+        if argv.is_empty() {
+            return Err(at(span, "RUN needs a command"));
+        }
+        let created_by = format!("RUN {} # buildkit", with_args(state, &argv));
+        let ambient_env = PROXIES
+            .iter()
+            .filter(|name| state.value(name).is_none())
+            .filter_map(|name| self.options.build_args.get(*name).map(|value| format!("{name}={value}")))
+            .collect();
+        let op = Op::Exec(Box::new(Exec {
+            input: state.node,
+            argv,
+            env: state.env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            ambient_env,
+            cwd: state.cwd().to_owned(),
+            user: state.config.config.user.clone(),
+            mounts,
+            network,
+            insecure,
+            platform: state.platform.clone(),
+            settings: self.options.settings.clone(),
+        }));
+        let node = self.step(state, op, &instruction.original, span);
+        state.advance(node, created_by);
+        Ok(())
+    }
+
+    async fn mount(&mut self, state: &StageState, word: &Word, position: usize) -> Result<ExecMount> {
+        let text = state.expand(word, self.escape())?;
+        let mount = parse_mount(&text).map_err(|error| {
+            let mut diagnostic = crate::dockerfile::Diagnostic::error(word.span, error.message);
+            diagnostic.help = error.help;
+            crate::Error::Dockerfile(vec![diagnostic])
+        })?;
+        let target = |path: &str| {
+            let target = absolute(state.cwd(), path);
+            if target == "/" { Err(at(word.span, "a mount on `/` is not possible")) } else { Ok(target) }
+        };
+        Ok(match mount {
+            Mount::Bind(bind) => {
+                let from = self.mount_origin(bind.from.as_deref(), &bind.source, state, word.span).await?;
+                ExecMount {
+                    target: target(&bind.target)?,
+                    kind: ExecMountKind::Bind {
+                        from,
+                        source: absolute("/", &bind.source),
+                        writable: bind.writable,
+                    },
+                }
+            }
+            Mount::Cache(cache) => {
+                let target = target(&cache.target)?;
+                let from = match cache.from.as_deref() {
+                    None => None,
+                    Some(name) => Some(self.mount_origin(Some(name), &cache.source, state, word.span).await?),
+                };
+                let sharing = match cache.sharing {
+                    WrittenSharing::Shared => Sharing::Shared,
+                    WrittenSharing::Private => Sharing::Private,
+                    WrittenSharing::Locked => Sharing::Locked,
+                };
+                let kind = ExecMountKind::Cache {
+                    id: cache.id,
+                    from,
+                    source: absolute("/", &cache.source),
+                    sharing,
+                    readonly: cache.read_only,
+                    mode: cache.mode.unwrap_or(0o755),
+                    uid: cache.uid.unwrap_or(0),
+                    gid: cache.gid.unwrap_or(0),
+                };
+                ExecMount { target, kind }
+            }
+            Mount::Tmpfs(tmpfs) => {
+                ExecMount { target: target(&tmpfs.target)?, kind: ExecMountKind::Tmpfs { size: tmpfs.size } }
+            }
+            Mount::Secret(secret) => {
+                let file = secret.target.is_some() || secret.env.is_none();
+                let path = secret.target.clone().unwrap_or_else(|| {
+                    format!("/run/secrets/{}", secret.id.rsplit('/').next().unwrap_or(&secret.id))
+                });
+                let kind = ExecMountKind::Secret {
+                    id: secret.id,
+                    required: secret.required,
+                    mode: secret.mode,
+                    uid: secret.uid,
+                    gid: secret.gid,
+                    env: secret.env,
+                    file,
+                };
+                ExecMount { target: target(&path)?, kind }
+            }
+            Mount::Ssh(ssh) => {
+                let path =
+                    ssh.target.clone().unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{position}"));
+                let kind = ExecMountKind::Ssh {
+                    id: ssh.id,
+                    required: ssh.required,
+                    mode: ssh.mode,
+                    uid: ssh.uid,
+                    gid: ssh.gid,
+                };
+                ExecMount { target: target(&path)?, kind }
+            }
+        })
+    }
+
+    /// What a mount shows: another filesystem of the graph, or the part of a context that it names, which becomes a
+    /// layer of its own so that ignore rules hold and writes never reach the context.
+    async fn mount_origin(
+        &mut self,
+        from: Option<&str>,
+        source: &str,
+        state: &StageState,
+        span: Span,
+    ) -> Result<NodeId> {
+        let origin = match from {
+            Some(name) => self.from_name(name, false, state, span).await?,
+            None => Origin::Context(String::new()),
+        };
+        let name = match origin {
+            Origin::Node(node) => return Ok(node),
+            Origin::Context(name) => name,
+        };
+        let path = absolute("/", source);
+        let whole = path == "/";
+        let paths = vec![if whole { ".".to_owned() } else { path[1..].to_owned() }];
+        let op = CopyOp {
+            input: self.scratch(),
+            sources: vec![CopySource::Context { name, paths }],
+            destination: "/".to_owned(),
+            cwd: "/".to_owned(),
+            chown: None,
+            chmod: None,
+            link: false,
+            parents: !whole,
+            exclude: Vec::new(),
+            unpack: Unpack::Never,
+        };
+        Ok(self.graph.add(Node {
+            op: Op::Copy(Box::new(op)),
+            name: format!("[context] {path}"),
+            span: Some(span),
+            stage: None,
+            no_cache: false,
+        }))
+    }
+
+    /// A here-document that is a program, as a filesystem of one file.
+    fn script_file(&mut self, name: &str, content: &str) -> NodeId {
+        let file = InlineFile { name: name.to_owned(), content: content.to_owned() };
+        let op = CopyOp {
+            input: self.scratch(),
+            sources: vec![CopySource::Inline(vec![file])],
+            destination: "/".to_owned(),
+            cwd: "/".to_owned(),
+            chown: None,
+            chmod: Some("0755".to_owned()),
+            link: false,
+            parents: false,
+            exclude: Vec::new(),
+            unpack: Unpack::Never,
+        };
+        let name = format!("[script] {name}");
+        self.graph.add(Node { op: Op::Copy(Box::new(op)), name, span: None, stage: None, no_cache: false })
+    }
+}
+
+/// The command with the build arguments in front, as the history shows it: `|1 VERSION=3 /bin/sh -c make`.
+fn with_args(state: &StageState, argv: &[String]) -> String {
+    let mut args: Vec<(&str, String)> = Vec::new();
+    for (name, value) in &state.args {
+        let now = state.value(name).map(str::to_owned).or_else(|| value.clone()).unwrap_or_default();
+        match args.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => *old = now,
+            None => args.push((name, now)),
+        }
+    }
+    let mut words = Vec::new();
+    if !args.is_empty() {
+        words.push(format!("|{}", args.len()));
+        words.extend(args.into_iter().map(|(name, value)| format!("{name}={value}")));
+    }
+    words.extend(argv.iter().cloned());
+    words.join(" ")
+}

@@ -1,0 +1,249 @@
+//! The state of a stage while its instructions are taken in, one after the other.
+
+use layer_store::config::{ContainerConfig, History};
+use layer_store::{ImageConfig, Platform};
+
+use super::names::{self, Numbering};
+use super::{Lowering, NamedContext, NoCache, at};
+use crate::dockerfile::Span;
+use crate::dockerfile::ast::{Instruction, InstructionKind, Stage, Word};
+use crate::dockerfile::expand::{self, Scope};
+use crate::error::Result;
+use crate::graph::{Node, NodeId, Op};
+
+/// The search path of an image that names none.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A line of the image's history, whose times are known when its step is done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum HistoryEntry {
+    /// As the base image has it.
+    Base(History),
+    /// A step that made a layer.
+    Layer {
+        /// Which.
+        node: NodeId,
+        /// The instruction.
+        created_by: String,
+    },
+    /// A step that made none.
+    Empty {
+        /// The instruction.
+        created_by: String,
+    },
+}
+
+/// What is known of a stage up to an instruction.
+#[derive(Debug, Clone)]
+pub(super) struct StageState {
+    /// Its filesystem.
+    pub(super) node: NodeId,
+    /// The image configuration.
+    pub(super) config: ImageConfig,
+    /// The image's history.
+    pub(super) history: Vec<HistoryEntry>,
+    /// What commands and expansions see, in order of first definition.
+    pub(super) env: Vec<(String, String)>,
+    /// The build arguments that were declared, in order.
+    pub(super) args: Vec<(String, Option<String>)>,
+    /// The platform of its base image.
+    pub(super) platform: Platform,
+    /// Whether CMD was set in this stage.
+    pub(super) cmd_set: bool,
+    /// Counts its steps.
+    pub(super) numbering: Numbering,
+    /// Its name for people.
+    pub(super) stage: String,
+    /// Whether its steps do not use stored results.
+    pub(super) no_cache: bool,
+}
+
+impl StageState {
+    /// The value of a variable.
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Sets a variable, at its old place if it has one.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        match self.env.iter_mut().find(|(key, _)| key == name) {
+            Some((_, old)) => value.clone_into(old),
+            None => self.env.push((name.to_owned(), value.to_owned())),
+        }
+    }
+
+    /// Expands a word with the variables of this moment.
+    pub(super) fn expand(&self, word: &Word, escape: char) -> Result<String> {
+        let lookup = |name: &str| self.value(name).map(str::to_owned);
+        let expanded = expand::expand(&word.text, escape, &Scope { lookup: &lookup })
+            .map_err(|error| at(word.span, format!("cannot expand `{word}`: {error}")))?;
+        Ok(expanded.text)
+    }
+
+    /// Expands a word that may become several.
+    pub(super) fn expand_words(&self, word: &Word, escape: char) -> Result<Vec<String>> {
+        let lookup = |name: &str| self.value(name).map(str::to_owned);
+        expand::expand_words(&word.text, escape, &Scope { lookup: &lookup })
+            .map_err(|error| at(word.span, format!("cannot expand `{word}`: {error}")))
+    }
+
+    /// A line of history for an instruction that makes no layer.
+    pub(super) fn note(&mut self, created_by: String) {
+        self.history.push(HistoryEntry::Empty { created_by });
+    }
+
+    /// The stage's filesystem is that of a new node from now on.
+    pub(super) fn advance(&mut self, node: NodeId, created_by: String) {
+        self.node = node;
+        self.history.push(HistoryEntry::Layer { node, created_by });
+    }
+
+    /// The working directory, absolute.
+    pub(super) fn cwd(&self) -> &str {
+        match self.config.config.working_dir.as_str() {
+            "" => "/",
+            path => path,
+        }
+    }
+}
+
+impl Lowering<'_> {
+    /// The platform that a FROM asks for.
+    pub(super) fn stage_platform(&self, stage: &Stage) -> Result<Platform> {
+        let Some(word) = &stage.platform else { return Ok(self.options.platform.clone()) };
+        let text = self.globals.expand(word, self.dockerfile.directives.escape)?;
+        if text.is_empty() {
+            return Err(at(word.span, format!("the platform `{word}` expands to nothing")));
+        }
+        text.parse().map_err(|error| at(word.span, format!("failed to parse the platform: {error}")))
+    }
+
+    /// The state after FROM.
+    pub(super) async fn begin(&mut self, stage: &Stage) -> Result<StageState> {
+        let image = self.globals.expand_from(&stage.image, self.dockerfile.directives.escape)?;
+        let platform = self.stage_platform(stage)?;
+        let named = self.options.contexts.get(&image.to_lowercase()).cloned();
+        if named.is_none()
+            && let Some(earlier) = names::earlier_stage(self.dockerfile, stage.index, &image)
+        {
+            let base = self.stage(earlier).await?;
+            let mut state = base.clone();
+            state.numbering = Numbering::of(self.dockerfile, stage, false);
+            state.stage = names::stage(stage);
+            state.cmd_set = false;
+            state.no_cache = self.no_cache(stage);
+            return Ok(state);
+        }
+        let numbering = Numbering::of(self.dockerfile, stage, image != "scratch");
+        let mut state = StageState {
+            node: self.scratch(),
+            config: ImageConfig::default(),
+            history: Vec::new(),
+            env: Vec::new(),
+            args: Vec::new(),
+            platform: platform.clone(),
+            cmd_set: false,
+            numbering,
+            stage: names::stage(stage),
+            no_cache: self.no_cache(stage),
+        };
+        let image = match named {
+            Some(NamedContext::Image(image)) => image,
+            Some(NamedContext::Directory) => {
+                return Err(at(
+                    stage.image.span,
+                    format!("`{image}` is a directory (--build-context), not an image"),
+                ));
+            }
+            None => image,
+        };
+        if image == "scratch" {
+            state.config.config.working_dir = "/".to_owned();
+        } else {
+            let resolved = self.resolve(&image, &platform, stage.image.span).await?;
+            let name = state.numbering.name(&format!("FROM {image}@{}", resolved.digest));
+            let op = Op::Image(resolved.base.clone());
+            let span = Some(stage.from_span);
+            state.node = self.graph.add(Node { op, name, span, stage: None, no_cache: false });
+            state.config = resolved.config.clone();
+            state.history = state.config.history.drain(..).map(HistoryEntry::Base).collect();
+            state.config.rootfs.diff_ids.clear();
+            state.config.created = None;
+            if state.config.architecture != platform.architecture && !state.config.architecture.is_empty() {
+                state.platform = state.config.platform();
+            }
+        }
+        if state.config.architecture.is_empty() {
+            state.config.architecture.clone_from(&platform.architecture);
+            state.config.variant.clone_from(&platform.variant);
+        }
+        if state.config.os.is_empty() {
+            state.config.os.clone_from(&platform.os);
+        }
+        state.env = variables(&state.config.config);
+        if state.value("PATH").is_none() && state.config.os != "windows" {
+            state.set("PATH", DEFAULT_PATH);
+            state.config.config.env.push(format!("PATH={DEFAULT_PATH}"));
+        }
+        Ok(state)
+    }
+
+    /// Takes in one instruction. Errors of a trigger stand at the FROM that brought it.
+    pub(super) async fn instruction(
+        &mut self,
+        state: &mut StageState,
+        instruction: &Instruction,
+        trigger: Option<Span>,
+    ) -> Result<()> {
+        let span = trigger.unwrap_or(instruction.span);
+        let result = match &instruction.kind {
+            InstructionKind::Run(run) => self.run(state, instruction, run, span).await,
+            InstructionKind::Copy(copy) => self.copy(state, instruction, copy, span).await,
+            InstructionKind::Add(add) => self.add(state, instruction, add, span).await,
+            InstructionKind::Workdir(path) => self.workdir(state, instruction, path, span),
+            InstructionKind::Arg(declarations) => self.arg(state, declarations),
+            _ => self.metadata(state, &instruction.kind),
+        };
+        match (result, trigger) {
+            (Err(crate::Error::Dockerfile(list)), Some(from)) => Err(at(
+                from,
+                format!(
+                    "in the base image's trigger `ONBUILD {}`: {}",
+                    instruction.original,
+                    super::first(&list)
+                ),
+            )),
+            (result, _) => result,
+        }
+    }
+
+    /// Adds a step of this stage to the graph.
+    pub(super) fn step(&mut self, state: &mut StageState, op: Op, text: &str, span: Span) -> NodeId {
+        let name = state.numbering.name(text);
+        let stage = Some(state.stage.clone());
+        self.graph.add(Node { op, name, span: Some(span), stage, no_cache: state.no_cache })
+    }
+
+    pub(super) fn escape(&self) -> char {
+        self.dockerfile.directives.escape
+    }
+
+    fn no_cache(&self, stage: &Stage) -> bool {
+        match &self.options.no_cache {
+            NoCache::Never => false,
+            NoCache::All => true,
+            NoCache::Stages(names) => {
+                let own = names::stage(stage);
+                names.iter().any(|name| name.eq_ignore_ascii_case(&own) || *name == stage.index.to_string())
+            }
+        }
+    }
+}
+
+fn variables(config: &ContainerConfig) -> Vec<(String, String)> {
+    let split = |pair: &String| match pair.split_once('=') {
+        Some((name, value)) => (name.to_owned(), value.to_owned()),
+        None => (pair.clone(), String::new()),
+    };
+    config.env.iter().map(split).collect()
+}

@@ -1,0 +1,95 @@
+//! From an image in the store to its manifest: layers are compressed now, if they never were.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use layer_store::manifest::media_type;
+use layer_store::{Descriptor, Digest, ImageConfig, Manifest, Store};
+use registry_client::Reference;
+
+use super::Packing;
+use crate::error::{Error, Result};
+use crate::resolve::RemoteBlob;
+
+/// The annotation that names a repository which has a blob: `containerd.io/distribution.source.<registry>`. It is
+/// kept in the store beside the blob's descriptor and never leaves it.
+const SOURCE: &str = "containerd.io/distribution.source.";
+
+/// A configuration and the layers that it names.
+#[derive(Debug, Clone)]
+pub struct ImageLayers {
+    /// The exact bytes of the configuration.
+    pub config_bytes: Vec<u8>,
+    /// The diffIDs, bottom first.
+    pub diff_ids: Vec<Digest>,
+}
+
+impl ImageLayers {
+    /// Of a configuration.
+    pub fn of(config_bytes: Vec<u8>) -> Result<Self> {
+        let config = ImageConfig::from_slice(&config_bytes)
+            .map_err(|error| Error::Internal(format!("image configuration: {error}")))?;
+        Ok(Self { config_bytes, diff_ids: config.rootfs.diff_ids })
+    }
+}
+
+/// A manifest that can be sent.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    /// The manifest. Its configuration is in the store.
+    pub manifest: Manifest,
+    /// Blobs that another repository is known to have: they can be mounted or fetched from there.
+    pub origins: BTreeMap<Digest, Reference>,
+}
+
+/// Remembers where the blob of a base layer is, without fetching it.
+pub(crate) fn remember_remote(store: &Store, layer: &Digest, remote: &RemoteBlob) -> Result<()> {
+    let mut descriptor = remote.descriptor();
+    if let Some((registry, repository)) = remote.repository.split_once('/') {
+        descriptor.annotations.insert(format!("{SOURCE}{registry}"), repository.to_owned());
+    }
+    Ok(store.remember_blob(layer, &descriptor)?)
+}
+
+/// Makes the manifest of an image. `local` asks that every layer's blob is in the store; otherwise one that a
+/// registry is known to have may stay there. Blocks while layers are compressed.
+pub fn pack(store: &Arc<Store>, image: &ImageLayers, packing: Packing, local: bool) -> Result<Packed> {
+    let config = store.put_blob(&image.config_bytes)?;
+    let config = Descriptor::new(media_type::OCI_CONFIG, config, image.config_bytes.len() as u64);
+    let mut origins = BTreeMap::new();
+    let mut layers = Vec::with_capacity(image.diff_ids.len());
+    for diff_id in &image.diff_ids {
+        let mut remote = None;
+        for blob in store.known_blobs(diff_id)? {
+            if let Some(origin) = origin(&blob) {
+                origins.insert(blob.digest, origin);
+                remote = Some(blob);
+            }
+        }
+        let mut layer = match remote {
+            Some(blob) if !local && !packing.force => blob,
+            _ => store.layer_blob(diff_id, packing.compression, packing.force)?,
+        };
+        layer.media_type = oci_layer(&layer.media_type);
+        layer.annotations.clear();
+        layers.push(layer);
+    }
+    Ok(Packed { manifest: Manifest::image(config, layers, BTreeMap::new()), origins })
+}
+
+/// The repository that is known to have a blob.
+fn origin(blob: &Descriptor) -> Option<Reference> {
+    let (key, repository) = blob.annotations.iter().find(|(key, _)| key.starts_with(SOURCE))?;
+    let registry = key.strip_prefix(SOURCE)?;
+    Reference::parse(&format!("{registry}/{repository}")).ok()
+}
+
+/// The OCI name of a layer's media type: a manifest keeps to one family of types, and the bytes are the same.
+fn oci_layer(media_type: &str) -> String {
+    match media_type {
+        media_type::DOCKER_LAYER_GZIP => media_type::OCI_LAYER_GZIP.to_owned(),
+        "application/vnd.docker.image.rootfs.diff.tar" => media_type::OCI_LAYER.to_owned(),
+        "application/vnd.docker.image.rootfs.diff.tar.zstd" => media_type::OCI_LAYER_ZSTD.to_owned(),
+        other => other.to_owned(),
+    }
+}

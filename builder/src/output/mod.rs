@@ -1,0 +1,69 @@
+//! What becomes of a finished image.
+
+mod directory;
+mod manifest;
+mod publish;
+mod write;
+
+use std::path::PathBuf;
+
+use layer_store::layer::Compression;
+
+pub(crate) use manifest::remember_remote;
+pub use manifest::{ImageLayers, Packed, pack};
+pub use publish::push;
+pub use write::write;
+pub(crate) use write::write_filesystem;
+
+/// Where an image goes, beside its names in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// An OCI layout.
+    Oci {
+        /// Where to.
+        dest: Destination,
+        /// One tar file, or a directory.
+        tar: bool,
+    },
+    /// A tar that `docker load` reads.
+    Docker {
+        /// Where to.
+        dest: Destination,
+    },
+    /// The root filesystem as a tar.
+    Tar {
+        /// Where to.
+        dest: Destination,
+    },
+    /// The root filesystem as a directory.
+    Local {
+        /// Which directory.
+        dest: PathBuf,
+    },
+    /// The registry that each name belongs to.
+    Registry,
+}
+
+/// A file, or standard output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// A file. It appears when it is complete.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+}
+
+/// How layers travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packing {
+    /// The compression of layers that were made here. Pulled blobs stay what they are.
+    pub compression: Compression,
+    /// Whether pulled blobs of another compression are made anew.
+    pub force: bool,
+}
+
+impl Default for Packing {
+    fn default() -> Self {
+        Self { compression: Compression::Gzip(6), force: false }
+    }
+}

@@ -1,0 +1,18 @@
+//! Sends images to registries.
+
+use std::sync::Arc;
+
+use registry_client::{Client, PushRequest, Pushed, Reference};
+
+use super::Packed;
+use crate::error::{Error, Result};
+use layer_store::Store;
+
+/// Sends an image to `target`, which gets the name. Layers that are there already do not move.
+pub async fn push(client: &Client, store: &Arc<Store>, packed: Packed, target: &Reference) -> Result<Pushed> {
+    let request = PushRequest { manifests: vec![packed.manifest], origins: packed.origins };
+    client
+        .push(target, store, request)
+        .await
+        .map_err(|source| Error::Push { target: target.familiar(), source: Arc::new(source) })
+}

@@ -1,0 +1,246 @@
+//! From an image name to its configuration and the list of its layers. No layer is fetched here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use layer_store::manifest::{ManifestContent, media_type};
+use layer_store::store::{ImageRecord, PlatformImage};
+use layer_store::{Descriptor, Digest, ImageConfig, Manifest, Platform, Store};
+use registry_client::{Client, Reference};
+
+use crate::error::{Error, Result};
+use crate::output::remember_remote;
+
+/// The largest manifest or configuration that is read, in bytes.
+const DOCUMENT_LIMIT: u64 = 16 << 20;
+
+/// The layers of an image, and where those that are not in the store can be fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BaseImage {
+    /// The name as people know it.
+    pub name: String,
+    /// Bottom first.
+    pub layers: Vec<BaseLayer>,
+}
+
+/// A layer of a base image.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BaseLayer {
+    /// What it is.
+    pub diff_id: Digest,
+    /// The blob that holds it and the repository that has the blob; `None` for a layer that was made here.
+    pub remote: Option<RemoteBlob>,
+}
+
+/// A blob in a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RemoteBlob {
+    /// Media type.
+    pub media_type: String,
+    /// Digest of the compressed bytes.
+    pub digest: Digest,
+    /// How many there are.
+    pub size: u64,
+    /// `docker.io/library/debian`.
+    pub repository: String,
+}
+
+impl RemoteBlob {
+    /// The descriptor of the blob.
+    #[must_use]
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor::new(&self.media_type, self.digest, self.size)
+    }
+}
+
+/// A resolved base image.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// Its layers.
+    pub base: BaseImage,
+    /// Its configuration.
+    pub config: ImageConfig,
+    /// The digest that the name stood for, for reports.
+    pub digest: Digest,
+}
+
+/// When a registry is asked although the image is known here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pull {
+    /// Only when the image is not here.
+    #[default]
+    Missing,
+    /// Always.
+    Always,
+    /// Never; an unknown image is an error.
+    Never,
+}
+
+/// Resolves each image name once.
+pub struct Resolver {
+    store: Arc<Store>,
+    client: Arc<Client>,
+    pull: Pull,
+    known: std::sync::Mutex<HashMap<(String, Platform), Pending>>,
+}
+
+type Pending = Shared<BoxFuture<'static, Result<Arc<Resolved>>>>;
+
+impl Resolver {
+    /// A resolver that looks into `store` first and asks registries through `client`.
+    #[must_use]
+    pub fn new(store: Arc<Store>, client: Arc<Client>, pull: Pull) -> Self {
+        Self { store, client, pull, known: std::sync::Mutex::default() }
+    }
+
+    /// Resolves `name` (as in FROM) for `platform`. Asks a registry at most once for each name.
+    pub fn resolve(&self, name: &str, platform: &Platform) -> Pending {
+        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        known
+            .entry((name.to_owned(), platform.clone()))
+            .or_insert_with(|| {
+                let (store, client, pull) = (self.store.clone(), self.client.clone(), self.pull);
+                let (name, platform) = (name.to_owned(), platform.clone());
+                async move { resolve(&store, &client, pull, &name, &platform).await.map(Arc::new) }
+                    .boxed()
+                    .shared()
+            })
+            .clone()
+    }
+}
+
+async fn resolve(
+    store: &Store,
+    client: &Client,
+    pull: Pull,
+    name: &str,
+    platform: &Platform,
+) -> Result<Resolved> {
+    let reference = Reference::parse(name)
+        .map_err(|error| Error::ImageName { name: name.to_owned(), reason: error.to_string() })?;
+    if pull != Pull::Always
+        && let Some(record) = store.image(&reference.canonical())?
+        && let Some(resolved) = from_store(store, name, &record, platform)?
+    {
+        return Ok(resolved);
+    }
+    if pull == Pull::Never {
+        return Err(Error::ImageNotHere { name: name.to_owned() });
+    }
+    let remote = client
+        .resolve(&reference, platform)
+        .await
+        .map_err(|source| Error::Registry { what: name.to_owned(), source: Arc::new(source) })?;
+    let config_digest = store.put_blob(&remote.config_bytes)?;
+    store.put_blob(&remote.manifest.raw)?;
+    let index = match &remote.index {
+        Some(index) => {
+            store.put_blob(&index.raw)?;
+            Some(index.descriptor())
+        }
+        None => None,
+    };
+    let mut config = Descriptor::new(media_type::OCI_CONFIG, config_digest, remote.config_bytes.len() as u64);
+    if let ManifestContent::Image { config: named, .. } = &remote.manifest.content {
+        config.media_type.clone_from(&named.media_type);
+    }
+    let repository = reference.name();
+    store.tag(&ImageRecord {
+        name: reference.canonical(),
+        platforms: vec![PlatformImage {
+            config,
+            manifest: Some(remote.manifest.descriptor()),
+            origin: Some(repository.clone()),
+        }],
+        index,
+        tagged: crate::image::now(),
+    })?;
+    let resolved =
+        assemble(name, remote.config, Some(&remote.manifest), Some(&repository), remote.manifest.digest())?;
+    for layer in &resolved.base.layers {
+        if let Some(remote) = &layer.remote {
+            remember_remote(store, &layer.diff_id, remote)?;
+        }
+    }
+    Ok(resolved)
+}
+
+/// The image of `record` for `platform`, if it has one that runs there.
+fn from_store(
+    store: &Store,
+    name: &str,
+    record: &ImageRecord,
+    platform: &Platform,
+) -> Result<Option<Resolved>> {
+    let mut best: Option<(usize, Resolved)> = None;
+    for image in &record.platforms {
+        let Ok(bytes) = store.read_blob(&image.config.digest, DOCUMENT_LIMIT) else { continue };
+        let config = parse_config(name, &bytes)?;
+        let Some(distance) = config.platform().distance(platform) else { continue };
+        if best.as_ref().is_some_and(|(nearest, _)| *nearest <= distance) {
+            continue;
+        }
+        let manifest = match &image.manifest {
+            Some(manifest) => store
+                .read_blob(&manifest.digest, DOCUMENT_LIMIT)
+                .ok()
+                .map(|raw| Manifest::parse(raw, Some(&manifest.media_type)))
+                .transpose()?,
+            None => None,
+        };
+        let digest = manifest.as_ref().map_or(image.config.digest, Manifest::digest);
+        let resolved = assemble(name, config, manifest.as_ref(), image.origin.as_deref(), digest)?;
+        let whole = resolved
+            .base
+            .layers
+            .iter()
+            .all(|layer| layer.remote.is_some() || store.has_layer(&layer.diff_id));
+        if whole {
+            best = Some((distance, resolved));
+        }
+    }
+    Ok(best.map(|(_, resolved)| resolved))
+}
+
+fn assemble(
+    name: &str,
+    config: ImageConfig,
+    manifest: Option<&Manifest>,
+    repository: Option<&str>,
+    digest: Digest,
+) -> Result<Resolved> {
+    let diff_ids = &config.rootfs.diff_ids;
+    let blobs = match manifest.map(|manifest| &manifest.content) {
+        Some(ManifestContent::Image { layers, .. }) => layers.as_slice(),
+        _ => &[],
+    };
+    if !blobs.is_empty() && blobs.len() != diff_ids.len() {
+        return Err(Error::BadImage {
+            name: name.to_owned(),
+            reason: format!("its manifest has {} layers, its configuration {}", blobs.len(), diff_ids.len()),
+        });
+    }
+    let layers = diff_ids
+        .iter()
+        .enumerate()
+        .map(|(at, diff_id)| BaseLayer {
+            diff_id: *diff_id,
+            remote: blobs.get(at).zip(repository).map(|(blob, repository)| RemoteBlob {
+                media_type: blob.media_type.clone(),
+                digest: blob.digest,
+                size: blob.size,
+                repository: repository.to_owned(),
+            }),
+        })
+        .collect();
+    Ok(Resolved { base: BaseImage { name: name.to_owned(), layers }, config, digest })
+}
+
+fn parse_config(name: &str, bytes: &[u8]) -> Result<ImageConfig> {
+    ImageConfig::from_slice(bytes).map_err(|error| Error::BadImage {
+        name: name.to_owned(),
+        reason: format!("its configuration cannot be read: {error}"),
+    })
+}

@@ -1,0 +1,361 @@
+//! RUN: finds the result under its key, or runs the command.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use layer_store::layer::DiffOptions;
+use layer_store::{Digest, View};
+use tokio::sync::mpsc;
+
+use super::progress::StepProgress;
+use super::record::{self, StepRecord};
+use super::{Solved, Solver, key};
+use crate::cache_mount;
+use crate::error::{Error, Result};
+use crate::event::{Outcome, Stream};
+use crate::graph::{Exec, ExecMountKind, Network, Node, NodeId};
+use crate::sandbox::{
+    ExitStatus, Finished, MountSource, Network as StepNetwork, Output, SecretBytes, Step, StepMount,
+    StepUser, Ulimit,
+};
+use crate::users;
+
+/// How many of the last lines of output an error shows.
+const TAIL_LINES: usize = 20;
+
+impl Solver {
+    pub(super) async fn exec(
+        &self,
+        _id: NodeId,
+        node: &Node,
+        exec: &Exec,
+        inputs: &[Arc<Solved>],
+    ) -> Result<Solved> {
+        let inner = &self.inner;
+        let below = inputs[0].layers.clone();
+        let shown: Vec<Digest> = exec
+            .mounts
+            .iter()
+            .filter(|mount| {
+                matches!(mount.kind, ExecMountKind::Bind { .. } | ExecMountKind::Cache { from: Some(_), .. })
+            })
+            .zip(&inputs[1..])
+            .filter(|(mount, _)| matches!(mount.kind, ExecMountKind::Bind { .. }))
+            .map(|(_, input)| key::chain(&input.layers))
+            .collect();
+        let key = key::exec(exec, &below, &shown, inner.around.epoch);
+        let store = inner.around.store.clone();
+        if !node.no_cache
+            && let Some(known) = Self::blocking(move || record::find(&store, &key)).await?
+        {
+            inner.progress.known(&node.name);
+            return Ok(stacked(below, known, true));
+        }
+        // Another process may be at the same step: one runs it, the others take its result.
+        let store = inner.around.store.clone();
+        let _lock = Self::blocking(move || Ok(store.lock(record::SPACE, &key)?)).await?;
+        let store = inner.around.store.clone();
+        if !node.no_cache
+            && let Some(known) = Self::blocking(move || record::find(&store, &key)).await?
+        {
+            inner.progress.known(&node.name);
+            return Ok(stacked(below, known, true));
+        }
+        let _permit = inner.jobs.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;
+        let progress = inner.progress.begin(&node.name);
+        let result = self.run(exec, inputs, &below, &progress).await;
+        let diff_id = match result {
+            Ok(diff_id) => diff_id,
+            Err(error) => {
+                progress.finish(if matches!(error, Error::Cancelled) {
+                    Outcome::Cancelled
+                } else {
+                    Outcome::Failed
+                });
+                return Err(error);
+            }
+        };
+        let known = StepRecord { diff_id, created: crate::image::now(), name: node.name.clone() };
+        let (store, kept) = (inner.around.store.clone(), known.clone());
+        Self::blocking(move || record::keep(&store, &key, &kept)).await?;
+        progress.finish(Outcome::Done);
+        Ok(stacked(below, known, false))
+    }
+
+    async fn run(
+        &self,
+        exec: &Exec,
+        inputs: &[Arc<Solved>],
+        below: &[Digest],
+        progress: &StepProgress,
+    ) -> Result<Digest> {
+        let inner = &self.inner;
+        let (lowers, sandbox, view) = tokio::try_join!(
+            inner.layers.trees(below),
+            async { Ok(inner.around.sandbox.get().await?.clone()) },
+            inner.layers.view(below),
+        )?;
+        let user = self.user(exec, &view).await?;
+        let mounts = self.mounts(exec, &inputs[1..]).await?;
+        let store = inner.around.store.clone();
+        let scratch = Self::blocking(move || Ok(store.scratch()?)).await?;
+        let settings = &exec.settings;
+        let mut env: Vec<OsString> = exec.env.iter().chain(&exec.ambient_env).map(OsString::from).collect();
+        env.extend(mounts.env);
+        if !exec.env.iter().any(|pair| pair.starts_with("HOME=")) {
+            env.push(format!("HOME={}", user.home).into());
+        }
+        let mut step = Step {
+            lowers,
+            scratch: scratch.path().to_owned(),
+            mounts: mounts.mounts,
+            argv: exec.argv.iter().map(OsString::from).collect(),
+            env,
+            cwd: PathBuf::from(&exec.cwd),
+            user: StepUser { uid: user.uid, gid: user.gid, groups: user.groups },
+            network: if exec.network == Network::None { StepNetwork::None } else { StepNetwork::Host },
+            insecure: exec.insecure,
+            ulimits: settings
+                .ulimits
+                .iter()
+                .map(|(name, soft, hard)| Ulimit { name: name.clone(), soft: Some(*soft), hard: Some(*hard) })
+                .collect(),
+            ..Step::default()
+        };
+        if let Some(hostname) = &settings.hostname {
+            step.hostname.clone_from(hostname);
+        }
+        if let Some(size) = settings.shm_size {
+            step.shm_size = size;
+        }
+        for (name, address) in &settings.extra_hosts {
+            let address = address.parse().map_err(|_| {
+                Error::invalid(format!("`{address}` (--add-host {name}) is not an IP address"))
+            })?;
+            step.extra_hosts.push((name.clone(), address));
+        }
+        let (sender, receiver) = mpsc::channel(64);
+        let (finished, tail) = tokio::join!(sandbox.run(step, sender), follow(receiver, progress));
+        let Finished { status, upper, out_of_memory, owners } = finished?;
+        if !status.is_success() {
+            return Err(Error::Command {
+                command: shown(exec),
+                ending: ending(status, out_of_memory),
+                tail: tail.into(),
+            });
+        }
+        let options = DiffOptions { clamp_mtime: inner.around.epoch, owners };
+        let diff_id = sandbox.commit(&upper, below, options).await?;
+        drop(mounts.locks);
+        // Removing files blocks.
+        Self::blocking(move || {
+            drop(scratch);
+            Ok(())
+        })
+        .await?;
+        Ok(diff_id)
+    }
+
+    async fn user(&self, exec: &Exec, view: &View) -> Result<users::RunUser> {
+        let (store, view, user) = (self.inner.around.store.clone(), view.clone(), exec.user.clone());
+        Self::blocking(move || Ok(users::run_user(&store, &view, &user)?)).await
+    }
+
+    async fn mounts(&self, exec: &Exec, inputs: &[Arc<Solved>]) -> Result<Mounts> {
+        let inner = &self.inner;
+        let mut inputs = inputs.iter();
+        let mut all = Mounts::default();
+        for mount in &exec.mounts {
+            let target = PathBuf::from(&mount.target);
+            match &mount.kind {
+                ExecMountKind::Bind { source, writable, .. } => {
+                    let Some(input) = inputs.next() else { continue };
+                    let lowers = inner.layers.trees(&input.layers).await?;
+                    let subpath = PathBuf::from(source.trim_start_matches('/'));
+                    let source = MountSource::Layers { lowers, subpath };
+                    all.mounts.push(StepMount::Bind { source, target, readonly: !writable });
+                }
+                ExecMountKind::Cache { id, from, source, sharing, readonly, mode, uid, gid } => {
+                    let seed = match from.and_then(|_| inputs.next()) {
+                        Some(input) => {
+                            let view = inner.layers.view(&input.layers).await?;
+                            inner.layers.bytes(&input.layers).await?;
+                            Some((view, source.clone()))
+                        }
+                        None => None,
+                    };
+                    let request = cache_mount::Request {
+                        id: id.clone(),
+                        seed,
+                        sharing: *sharing,
+                        mode: *mode,
+                        uid: *uid,
+                        gid: *gid,
+                    };
+                    let store = inner.around.store.clone();
+                    let cache = Self::blocking(move || cache_mount::open(&store, &request)).await?;
+                    // Without a seed, `source` names a directory of the cache itself.
+                    let subpath = if from.is_some() { "" } else { source.trim_start_matches('/') };
+                    all.mounts.push(StepMount::Cache {
+                        source: cache.path,
+                        subpath: PathBuf::from(subpath),
+                        target,
+                        readonly: *readonly,
+                    });
+                    all.locks.extend(cache.lock);
+                }
+                ExecMountKind::Tmpfs { size } => all.mounts.push(StepMount::Tmpfs { target, size: *size }),
+                ExecMountKind::Secret { id, required, mode, uid, gid, env, file } => {
+                    let Some(bytes) = inner.around.secrets.read(id)? else {
+                        if *required {
+                            return Err(Error::Invalid {
+                                message: format!("the secret `{id}` is required and was not given"),
+                                help: Some(format!(
+                                    "pass `--secret id={id},src=FILE` or `--secret id={id},env=NAME`"
+                                )),
+                            });
+                        }
+                        continue;
+                    };
+                    if let Some(name) = env {
+                        use std::os::unix::ffi::OsStringExt as _;
+                        let pair = [name.as_bytes(), b"=", &bytes].concat();
+                        all.env.push(OsString::from_vec(pair));
+                    }
+                    if *file {
+                        let bytes = SecretBytes(Bytes::from(bytes));
+                        all.mounts.push(StepMount::Secret {
+                            bytes,
+                            target,
+                            mode: *mode,
+                            uid: *uid,
+                            gid: *gid,
+                        });
+                    }
+                }
+                ExecMountKind::Ssh { id, required, mode, uid, gid } => {
+                    let Some(socket) = inner.around.secrets.agents.get(id) else {
+                        if *required {
+                            return Err(Error::Invalid {
+                                message: format!("the SSH agent `{id}` is required and was not given"),
+                                help: Some(format!("pass `--ssh {id}`")),
+                            });
+                        }
+                        continue;
+                    };
+                    all.env.push(format!("SSH_AUTH_SOCK={}", mount.target).into());
+                    let socket = socket.clone();
+                    all.mounts.push(StepMount::Ssh { socket, target, mode: *mode, uid: *uid, gid: *gid });
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// What a command sees beside its filesystem.
+#[derive(Default)]
+struct Mounts {
+    mounts: Vec<StepMount>,
+    env: Vec<OsString>,
+    locks: Vec<layer_store::store::Lock>,
+}
+
+/// The stack `below` with the layer of a record on top.
+pub(super) fn stacked(mut below: Vec<Digest>, record: StepRecord, cached: bool) -> Solved {
+    below.push(record.diff_id);
+    Solved { layers: below, created: Some(record.created), cached }
+}
+
+/// Reports output as it comes and keeps its last lines.
+async fn follow(mut receiver: mpsc::Receiver<(Output, Bytes)>, progress: &StepProgress) -> VecDeque<String> {
+    let mut tail = Tail::default();
+    while let Some((output, bytes)) = receiver.recv().await {
+        let stream = if output == Output::Stdout { Stream::Stdout } else { Stream::Stderr };
+        progress.output(stream, &bytes);
+        tail.take(&bytes);
+    }
+    tail.finish()
+}
+
+/// The last lines of what passes, in bounded memory.
+#[derive(Default)]
+struct Tail {
+    lines: VecDeque<String>,
+    partial: Vec<u8>,
+}
+
+impl Tail {
+    /// A longer line is cut here in the error; the log has it whole.
+    const LINE_LIMIT: usize = 4096;
+
+    fn take(&mut self, bytes: &[u8]) {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let room = Self::LINE_LIMIT.saturating_sub(self.partial.len());
+            let (text, ended) = part.strip_suffix(b"\n").map_or((part, false), |text| (text, true));
+            self.partial.extend_from_slice(&text[..text.len().min(room)]);
+            if ended {
+                self.end_line();
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        if self.lines.len() == TAIL_LINES {
+            self.lines.pop_front();
+        }
+        let line = String::from_utf8_lossy(&self.partial);
+        self.lines.push_back(line.trim_end_matches('\r').to_owned());
+        self.partial.clear();
+    }
+
+    fn finish(mut self) -> VecDeque<String> {
+        if !self.partial.is_empty() {
+            self.end_line();
+        }
+        self.lines
+    }
+}
+
+/// The command as written: without the shell in front of a shell form.
+fn shown(exec: &Exec) -> String {
+    match exec.argv.as_slice() {
+        [_, flag, text] if flag == "-c" => text.clone(),
+        argv => argv.join(" "),
+    }
+}
+
+fn ending(status: ExitStatus, out_of_memory: bool) -> String {
+    let text = match status {
+        ExitStatus::Code(127) => "exited with status 127 (command not found)".to_owned(),
+        ExitStatus::Code(126) => "exited with status 126 (not executable)".to_owned(),
+        ExitStatus::Code(code) => format!("exited with status {code}"),
+        ExitStatus::Signal(number) => match crate::signal::name(number) {
+            Some(name) => format!("was killed by signal {number} ({name})"),
+            None => format!("was killed by signal {number}"),
+        },
+    };
+    if out_of_memory { format!("{text}: out of memory") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_last_lines() {
+        let mut tail = Tail::default();
+        for n in 0..50 {
+            tail.take(format!("line {n}\r\n").as_bytes());
+        }
+        tail.take(b"no ");
+        tail.take(b"end");
+        let lines = tail.finish();
+        assert_eq!(lines.len(), TAIL_LINES);
+        assert_eq!(lines.back().map(String::as_str), Some("no end"));
+        assert_eq!(lines[TAIL_LINES - 2], "line 49");
+    }
+}

@@ -1,0 +1,125 @@
+//! Cache keys: what a step's result depends on, length-framed and versioned.
+
+use layer_store::Digest;
+use layer_store::digest::Hasher;
+
+use crate::graph::{CopyOp, Exec, ExecMountKind, WorkdirOp};
+
+/// Raised when the meaning of a key or the bytes of a layer change.
+const VERSION: &str = "rbuild-1";
+
+/// The identity of a stack of layers.
+pub(super) fn chain(layers: &[Digest]) -> Digest {
+    let mut hasher = begin("chain");
+    for layer in layers {
+        hasher.field(layer.as_bytes());
+    }
+    hasher.finish()
+}
+
+/// The key of a RUN. What does not count: proxies, the contents of secrets, addresses of extra hosts.
+///
+/// `mounts` has, for each bind mount in order, the stack of layers that it shows.
+pub(super) fn exec(exec: &Exec, input: &[Digest], mounts: &[Digest], epoch: Option<i64>) -> Digest {
+    let mut hasher = begin("exec");
+    hasher.field(chain(input).as_bytes());
+    list(&mut hasher, &exec.argv);
+    list(&mut hasher, &exec.env);
+    hasher.field(&exec.cwd).field(&exec.user).field(exec.platform.to_string());
+    hasher.field([exec.network as u8, u8::from(exec.insecure)]);
+    hasher.field(exec.settings.hostname.as_deref().unwrap_or_default());
+    hasher.field(exec.settings.shm_size.unwrap_or(0).to_le_bytes());
+    hasher.field((exec.settings.extra_hosts.len() as u64).to_le_bytes());
+    for (name, _) in &exec.settings.extra_hosts {
+        hasher.field(name);
+    }
+    for (name, soft, hard) in &exec.settings.ulimits {
+        hasher.field(name).field(soft.to_le_bytes()).field(hard.to_le_bytes());
+    }
+    let mut shown = mounts.iter();
+    hasher.field((exec.mounts.len() as u64).to_le_bytes());
+    for mount in &exec.mounts {
+        hasher.field(&mount.target);
+        match &mount.kind {
+            ExecMountKind::Bind { source, writable, .. } => {
+                hasher.field("bind").field(source).field([u8::from(*writable)]);
+                hasher.field(shown.next().map(Digest::as_bytes).map_or(&[][..], |bytes| &bytes[..]));
+            }
+            // What is in a cache, and which one it is, must not matter to the result.
+            ExecMountKind::Cache { readonly, .. } => {
+                hasher.field("cache").field([u8::from(*readonly)]);
+            }
+            ExecMountKind::Tmpfs { size } => {
+                hasher.field("tmpfs").field(size.unwrap_or(0).to_le_bytes());
+            }
+            ExecMountKind::Secret { id, mode, uid, gid, env, file, .. } => {
+                hasher.field("secret").field(id).field(mode.to_le_bytes());
+                hasher.field(uid.to_le_bytes()).field(gid.to_le_bytes());
+                hasher.field(env.as_deref().unwrap_or_default()).field([u8::from(*file)]);
+            }
+            ExecMountKind::Ssh { id, mode, uid, gid, .. } => {
+                hasher.field("ssh").field(id).field(mode.to_le_bytes());
+                hasher.field(uid.to_le_bytes()).field(gid.to_le_bytes());
+            }
+        }
+    }
+    time(&mut hasher, epoch);
+    hasher.finish()
+}
+
+/// The key of a COPY or ADD whose sources have these digests. Under `--link` what is below does not count.
+pub(super) fn copy(copy: &CopyOp, input: &[Digest], sources: &[Digest], epoch: Option<i64>) -> Digest {
+    let mut hasher = begin("copy");
+    if copy.link {
+        hasher.field("link");
+    } else {
+        hasher.field(chain(input).as_bytes());
+    }
+    hasher.field(&copy.destination).field(&copy.cwd);
+    for option in [&copy.chown, &copy.chmod] {
+        list(&mut hasher, option.as_slice());
+    }
+    hasher.field([u8::from(copy.parents), copy.unpack as u8]);
+    for source in sources {
+        hasher.field(source.as_bytes());
+    }
+    time(&mut hasher, epoch);
+    hasher.finish()
+}
+
+/// What stands for a source of a COPY before its files were looked at: the stack it is in, and the patterns.
+pub(super) fn source_definition(layers: &[Digest], paths: &[String], exclude: &[String]) -> Digest {
+    let mut hasher = begin("source");
+    hasher.field(chain(layers).as_bytes());
+    list(&mut hasher, paths);
+    list(&mut hasher, exclude);
+    hasher.finish()
+}
+
+/// The key of a WORKDIR.
+pub(super) fn workdir(workdir: &WorkdirOp, input: &[Digest], epoch: Option<i64>) -> Digest {
+    let mut hasher = begin("workdir");
+    hasher.field(chain(input).as_bytes()).field(&workdir.path).field(&workdir.user);
+    time(&mut hasher, epoch);
+    hasher.finish()
+}
+
+fn begin(kind: &str) -> Hasher {
+    let mut hasher = Hasher::default();
+    hasher.field(VERSION).field(kind);
+    hasher
+}
+
+fn list(hasher: &mut Hasher, items: &[String]) {
+    hasher.field((items.len() as u64).to_le_bytes());
+    for item in items {
+        hasher.field(item);
+    }
+}
+
+fn time(hasher: &mut Hasher, epoch: Option<i64>) {
+    match epoch {
+        Some(epoch) => hasher.field("epoch").field(epoch.to_le_bytes()),
+        None => hasher.field("now"),
+    };
+}

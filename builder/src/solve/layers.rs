@@ -1,0 +1,153 @@
+//! Makes the forms of layers present that a step needs, and nothing more.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared, try_join_all};
+use layer_store::layer::Form;
+use layer_store::{Descriptor, Digest, Store, View};
+use registry_client::{Client, Reference};
+
+use super::Solver;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Op};
+use crate::resolve::RemoteBlob;
+
+type Pending = Shared<BoxFuture<'static, Result<()>>>;
+
+/// Brings layers from registries and from one form into another, each at most once.
+#[derive(Clone)]
+pub struct Layers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<Store>,
+    client: Arc<Client>,
+    remote: HashMap<Digest, RemoteBlob>,
+    pending: Mutex<HashMap<(Digest, Want), Pending>>,
+}
+
+/// What of a layer is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Want {
+    Index,
+    Bytes,
+    Tree,
+}
+
+impl Layers {
+    pub(super) fn new(store: Arc<Store>, client: Arc<Client>, graph: &Graph) -> Self {
+        let remote = graph
+            .nodes()
+            .filter_map(|(_, node)| match &node.op {
+                Op::Image(base) => Some(base),
+                _ => None,
+            })
+            .flat_map(|base| &base.layers)
+            .filter_map(|layer| layer.remote.clone().map(|remote| (layer.diff_id, remote)))
+            .collect();
+        Self { inner: Arc::new(Inner { store, client, remote, pending: Mutex::default() }) }
+    }
+
+    /// The filesystem that a stack of layers makes. Fetches layers whose index is not here.
+    pub async fn view(&self, layers: &[Digest]) -> Result<View> {
+        self.all(layers, Want::Index).await?;
+        let (store, layers) = (self.inner.store.clone(), layers.to_vec());
+        Solver::blocking(move || Ok(store.view(&layers)?)).await
+    }
+
+    /// The trees of a stack of layers, bottom first, all made side by side.
+    pub async fn trees(&self, layers: &[Digest]) -> Result<Vec<PathBuf>> {
+        self.all(layers, Want::Tree).await?;
+        let (store, layers) = (self.inner.store.clone(), layers.to_vec());
+        Solver::blocking(move || layers.iter().map(|layer| Ok(store.tree(layer)?)).collect()).await
+    }
+
+    /// Makes the bytes of these layers present in some form.
+    pub async fn bytes(&self, layers: &[Digest]) -> Result<()> {
+        self.all(layers, Want::Bytes).await
+    }
+
+    /// The blob in a registry that holds the layer, if it came from one.
+    #[must_use]
+    pub fn remote(&self, layer: &Digest) -> Option<&RemoteBlob> {
+        self.inner.remote.get(layer)
+    }
+
+    async fn all(&self, layers: &[Digest], want: Want) -> Result<()> {
+        try_join_all(layers.iter().map(|layer| self.one(*layer, want))).await.map(|_| ())
+    }
+
+    fn one(&self, layer: Digest, want: Want) -> Pending {
+        let mut pending = self.inner.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending
+            .entry((layer, want))
+            .or_insert_with(|| {
+                let this = self.clone();
+                async move { this.make(layer, want).await }.boxed().shared()
+            })
+            .clone()
+    }
+
+    async fn make(&self, layer: Digest, want: Want) -> Result<()> {
+        let store = self.inner.store.clone();
+        let here = Solver::blocking(move || {
+            let known = store.has_layer(&layer);
+            let bytes = known && (want == Want::Index || store.has_bytes(&layer));
+            if bytes && want == Want::Tree {
+                store.tree(&layer)?;
+            }
+            Ok(bytes)
+        })
+        .await?;
+        if here {
+            return Ok(());
+        }
+        let remote = self.inner.remote.get(&layer).ok_or(Error::LostLayer { diff_id: layer })?;
+        let form = if want == Want::Tree { Form::Tree } else { Form::Index };
+        self.fetch(layer, remote, form).await
+    }
+
+    /// Downloads, inflates, checks and extracts in one pipeline.
+    async fn fetch(&self, layer: Digest, remote: &RemoteBlob, form: Form) -> Result<()> {
+        let store = &self.inner.store;
+        let reference = Reference::parse(&remote.repository).map_err(|error| Error::ImageName {
+            name: remote.repository.clone(),
+            reason: error.to_string(),
+        })?;
+        let descriptor: Descriptor = remote.descriptor();
+        let mut applying = None;
+        let fetched = self
+            .inner
+            .client
+            .fetch(&reference, &descriptor, store, |ingest| {
+                // If the pipe cannot be had, the layer is read from the finished blob below.
+                applying = ingest.follow().ok().map(|mut reader| {
+                    let store = store.clone();
+                    tokio::task::spawn_blocking(move || store.apply(&mut reader, &layer, form))
+                });
+            })
+            .await;
+        let applied = match applying {
+            Some(work) => Some(work.await.map_err(|error| Error::Internal(error.to_string()))?),
+            None => None,
+        };
+        fetched.map_err(|source| Error::Registry {
+            what: format!("layer {} of {}", remote.digest.short(), remote.repository),
+            source: Arc::new(source),
+        })?;
+        let store = store.clone();
+        Solver::blocking(move || {
+            store.remember_blob(&layer, &descriptor)?;
+            match applied {
+                Some(result) => result?,
+                None => store.apply(&mut store.open_blob(&descriptor.digest)?, &layer, form)?,
+            }
+            Ok(())
+        })
+        .await
+    }
+}

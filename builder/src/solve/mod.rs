@@ -1,0 +1,221 @@
+//! Works out a graph: each node once, independent ones side by side, and nothing that a record already answers.
+//!
+//! A node is solved when its stack of layers is known by name. Bytes move only when a step has to run: base layers
+//! that nobody reads stay where they are.
+
+mod copy;
+mod exec;
+mod key;
+mod layers;
+mod progress;
+mod record;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared, try_join_all};
+use layer_store::{Digest, Store};
+use registry_client::Client;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::LocalContext;
+use crate::error::{Error, Result};
+use crate::event::{Reporter, StepId};
+use crate::graph::{ExecMountKind, Graph, Node, NodeId, Op};
+use crate::sandbox_handle::SandboxHandle;
+use crate::secret::Secrets;
+
+pub use layers::Layers;
+
+/// The filesystem of a node.
+#[derive(Debug, Clone)]
+pub struct Solved {
+    /// Its layers, bottom first.
+    pub layers: Vec<Digest>,
+    /// When its own layer was made, RFC 3339; `None` for a base image.
+    pub created: Option<String>,
+    /// Whether its result was known before.
+    pub cached: bool,
+}
+
+/// What solving needs from outside.
+pub struct Surroundings {
+    /// Where results are kept.
+    pub store: Arc<Store>,
+    /// Who fetches base layers.
+    pub client: Arc<Client>,
+    /// Who is told.
+    pub reporter: Arc<dyn Reporter>,
+    /// Where commands run; started when the first one has to.
+    pub sandbox: Arc<SandboxHandle>,
+    /// Build contexts by name; the main one is empty.
+    pub contexts: HashMap<String, Arc<LocalContext>>,
+    /// What `RUN --mount=type=secret` and `type=ssh` can get.
+    pub secrets: Secrets,
+    /// How many commands run at the same time.
+    pub jobs: usize,
+    /// Times in new layers that are later become this (`SOURCE_DATE_EPOCH`, seconds).
+    pub epoch: Option<i64>,
+    /// Stops everything.
+    pub cancel: CancellationToken,
+}
+
+type Pending = Shared<BoxFuture<'static, Result<Arc<Solved>>>>;
+
+/// Solves the nodes of one graph.
+#[derive(Clone)]
+pub struct Solver {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    graph: Graph,
+    around: Surroundings,
+    layers: Layers,
+    jobs: Semaphore,
+    /// By node: whether a command will see its layers, so that they are written as trees.
+    seen_by_commands: Vec<bool>,
+    pending: Mutex<HashMap<NodeId, Pending>>,
+    progress: progress::Progress,
+    /// The first failure: what the user sees, while the steps that it stopped only say that they were stopped.
+    failure: OnceLock<Error>,
+}
+
+impl Solver {
+    /// A solver of `graph`.
+    #[must_use]
+    pub fn new(graph: Graph, around: Surroundings) -> Self {
+        let layers = Layers::new(around.store.clone(), around.client.clone(), &graph);
+        let progress = progress::Progress::new(around.reporter.clone());
+        Self {
+            inner: Arc::new(Inner {
+                seen_by_commands: seen_by_commands(&graph),
+                jobs: Semaphore::new(around.jobs.max(1)),
+                layers,
+                graph,
+                around,
+                pending: Mutex::default(),
+                progress,
+                failure: OnceLock::new(),
+            }),
+        }
+    }
+
+    /// Solves a node and what it needs. Concurrent calls for one node share the work.
+    pub fn solve(&self, id: NodeId) -> Pending {
+        let mut pending = self.inner.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending
+            .entry(id)
+            .or_insert_with(|| {
+                let solver = self.clone();
+                let work = tokio::spawn(async move { solver.work(id).await });
+                async move {
+                    match work.await {
+                        Ok(result) => result.map(Arc::new),
+                        Err(error) if error.is_cancelled() => Err(Error::Cancelled),
+                        Err(error) => Err(Error::Internal(error.to_string())),
+                    }
+                }
+                .boxed()
+                .shared()
+            })
+            .clone()
+    }
+
+    /// What makes bytes of layers present.
+    #[must_use]
+    pub fn layers(&self) -> &Layers {
+        &self.inner.layers
+    }
+
+    async fn work(&self, id: NodeId) -> Result<Solved> {
+        let node = self.inner.graph.node(id);
+        let work = async {
+            let inputs = try_join_all(node.op.inputs().into_iter().map(|input| self.solve(input))).await?;
+            let result = match &node.op {
+                Op::Scratch => Ok(Solved { layers: Vec::new(), created: None, cached: true }),
+                Op::Image(base) => {
+                    let layers = base.layers.iter().map(|layer| layer.diff_id).collect();
+                    self.inner.progress.known(&node.name);
+                    Ok(Solved { layers, created: None, cached: true })
+                }
+                Op::Exec(exec) => self.exec(id, node, exec, &inputs).await,
+                Op::Copy(copy) => self.copy(id, node, copy, &inputs).await,
+                Op::Workdir(workdir) => self.workdir(id, node, workdir, &inputs).await,
+            };
+            result.map_err(|error| located(node, error))
+        };
+        let result = tokio::select! {
+            biased;
+            () = self.inner.around.cancel.cancelled() => Err(Error::Cancelled),
+            result = work => result,
+        };
+        match result {
+            // One failure stops the rest.
+            Err(error) if !matches!(error, Error::Cancelled) => {
+                let _ = self.inner.failure.set(error.clone());
+                self.inner.around.cancel.cancel();
+                Err(error)
+            }
+            result => result,
+        }
+    }
+
+    /// The number of a step that is not in the graph.
+    pub(crate) fn next_step(&self) -> StepId {
+        self.inner.progress.number()
+    }
+
+    /// What a failed solve failed of.
+    pub(crate) fn cause(&self, error: Error) -> Error {
+        match (error, self.inner.failure.get()) {
+            (Error::Cancelled, Some(first)) => first.clone(),
+            (error, _) => error,
+        }
+    }
+
+    /// Runs blocking work on its own thread.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))?
+    }
+}
+
+/// Says which step failed, unless the error says so already.
+fn located(node: &Node, error: Error) -> Error {
+    match error {
+        Error::Step { .. } | Error::Cancelled | Error::Dockerfile(_) => error,
+        error => Error::Step { name: node.name.clone(), span: node.span, source: Arc::new(error) },
+    }
+}
+
+/// Marks the nodes whose layers a command will see: its input, the inputs below that, and what it mounts.
+fn seen_by_commands(graph: &Graph) -> Vec<bool> {
+    let mut seen = vec![false; graph.nodes().count()];
+    let mut open = Vec::new();
+    for (_, node) in graph.nodes() {
+        if let Op::Exec(exec) = &node.op {
+            open.push(exec.input);
+            open.extend(exec.mounts.iter().filter_map(|mount| match &mount.kind {
+                ExecMountKind::Bind { from, .. } => Some(*from),
+                ExecMountKind::Cache { from, .. } => *from,
+                _ => None,
+            }));
+        }
+    }
+    while let Some(id) = open.pop() {
+        if std::mem::replace(&mut seen[id.position()], true) {
+            continue;
+        }
+        match &graph.node(id).op {
+            Op::Copy(copy) => open.push(copy.input),
+            Op::Workdir(workdir) => open.push(workdir.input),
+            Op::Exec(exec) => open.push(exec.input),
+            Op::Scratch | Op::Image(_) => {}
+        }
+    }
+    seen
+}

@@ -1,0 +1,8 @@
+//! The Dockerfile language and the ignore file, against data.
+
+mod corpora;
+mod ignore;
+mod parse;
+mod peers;
+mod properties;
+mod summary;

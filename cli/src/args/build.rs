@@ -1,0 +1,117 @@
+//! Arguments of `rbuild build`. Names and meaning are those of `docker buildx build`; what is recognised but not done
+//! stands in [`super::docker_flags`].
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// `rbuild build`
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// The build context: a directory
+    #[arg(value_name = "CONTEXT")]
+    pub(crate) context: String,
+    /// Name of the image, `app:1.0` for instance; may be given several times
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) tag: Vec<String>,
+    /// The Dockerfile [default: CONTEXT/Dockerfile]; `-` reads standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<String>,
+    /// Value of an ARG; without `=` it is taken from the environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub(crate) build_arg: Vec<String>,
+    /// A further context, for `FROM name` and `COPY --from=name`
+    #[arg(long, value_name = "NAME=PLACE")]
+    pub(crate) build_context: Vec<String>,
+    /// Stage to build [default: the last]
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) target: Option<String>,
+    /// Platform of the image, `linux/amd64` for instance [default: this machine's]
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
+    pub(crate) platform: Vec<String>,
+    /// Label of the image
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// Do not use results of earlier builds
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Do not use earlier results of this stage
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    pub(crate) no_cache_filter: Vec<String>,
+    /// Ask registries for newer base images
+    #[arg(long)]
+    pub(crate) pull: bool,
+    /// Send the image to where its names say
+    #[arg(long)]
+    pub(crate) push: bool,
+    /// Put the image into the store (it always is)
+    #[arg(long)]
+    pub(crate) load: bool,
+    /// Where the result goes: `type=oci,dest=FILE`, `type=docker,dest=FILE`, `type=tar,dest=FILE`,
+    /// `type=local,dest=DIR`, `type=registry`, or a directory
+    #[arg(short, long, value_name = "OUTPUT")]
+    pub(crate) output: Vec<String>,
+    /// Network of RUN: `default`, `host` or `none`
+    #[arg(long, value_name = "MODE")]
+    pub(crate) network: Option<String>,
+    /// Further line of /etc/hosts during RUN
+    #[arg(long, value_name = "HOST:IP")]
+    pub(crate) add_host: Vec<String>,
+    /// Size of /dev/shm during RUN, `64m` for instance
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) shm_size: Option<String>,
+    /// Limit of the processes of RUN, `nofile=1024:2048` for instance
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub(crate) ulimit: Vec<String>,
+    /// Secret for `RUN --mount=type=secret`: `id=NAME[,src=FILE|,env=VARIABLE]`
+    #[arg(long, value_name = "SECRET")]
+    pub(crate) secret: Vec<String>,
+    /// SSH agent for `RUN --mount=type=ssh`: `default` or `NAME=SOCKET`
+    #[arg(long, value_name = "AGENT")]
+    pub(crate) ssh: Vec<String>,
+    /// Privilege that a build may ask for: `network.host` or `security.insecure`
+    #[arg(long, value_name = "ENTITLEMENT")]
+    pub(crate) allow: Vec<String>,
+    /// Write the image's id to a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) iidfile: Option<PathBuf>,
+    /// Write digests of the result to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metadata_file: Option<PathBuf>,
+    /// Print nothing but the image's id
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// How progress is shown
+    #[arg(long, value_name = "KIND", default_value = "auto")]
+    pub(crate) progress: ProgressArg,
+    /// Check the Dockerfile and build nothing
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// `build`, or `check`
+    #[arg(long, value_name = "METHOD", default_value = "build", value_parser = ["build", "check"])]
+    pub(crate) call: String,
+    /// Lowest isolation that is good enough for RUN: `root`, `userns`, `single` or `chroot` [default: the best that
+    /// this machine allows]
+    #[arg(long, value_name = "RUNG")]
+    pub(crate) isolation: Option<String>,
+    /// Steps that run at the same time [default: as many as there are processors]
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) jobs: Option<std::num::NonZeroUsize>,
+}
+
+/// `--progress`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressArg {
+    /// A live view on a terminal, else plain
+    Auto,
+    /// A live view
+    Tty,
+    /// Lines, as they come
+    Plain,
+    /// Only errors, and the image's id
+    Quiet,
+    /// Only errors
+    None,
+    /// A JSON object a line, with BuildKit's field names
+    Rawjson,
+}

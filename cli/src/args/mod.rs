@@ -1,0 +1,205 @@
+//! What was typed.
+
+pub(crate) mod build;
+pub(crate) mod docker_flags;
+pub(crate) mod image;
+mod route;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use build::BuildArgs;
+
+/// Turns a Dockerfile into an OCI image, without a daemon and without root
+#[derive(Debug, Parser)]
+#[command(
+    name = "rbuild",
+    version,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    after_help = "`rbuild -t app:1.0 .` is `rbuild build -t app:1.0 .`\n\
+                  Exit status: 0 done, 1 failed, 2 wrong command line, 130 stopped by Ctrl-C"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct GlobalArgs {
+    /// The store of images, layers and cache [default: $RBUILD_ROOT, else /var/lib/rbuild for root,
+    /// else $XDG_DATA_HOME/rbuild]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub(crate) root: Option<PathBuf>,
+    /// Log what the program does to standard error
+    #[arg(short = 'D', long, global = true, help_heading = "Global options")]
+    pub(crate) debug: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build an image from a Dockerfile
+    Build(Box<BuildArgs>),
+    /// Check a Dockerfile and build nothing
+    Check(Box<BuildArgs>),
+    /// List images
+    Images(image::ImagesArgs),
+    /// Give an image another name
+    Tag(image::TagArgs),
+    /// Remove images by name or id
+    Rmi(image::RmiArgs),
+    /// Show all that is known of images, as JSON
+    Inspect(image::InspectArgs),
+    /// Show how an image came to be
+    History(image::HistoryArgs),
+    /// Fetch an image from a registry
+    Pull(image::PullArgs),
+    /// Send an image to a registry
+    Push(image::PushArgs),
+    /// Store credentials for a registry
+    Login(image::LoginArgs),
+    /// Remove the credentials for a registry
+    Logout(image::LogoutArgs),
+    /// Remove what no image and no cache needs
+    Prune(image::PruneArgs),
+    /// Show what this machine allows a build to do, and why
+    Doctor,
+    /// Show the version
+    Version,
+    /// Image commands under Docker's newer names
+    #[command(subcommand, hide = true)]
+    Image(ImageCommand),
+    /// System commands under Docker's names
+    #[command(subcommand, hide = true)]
+    System(SystemCommand),
+}
+
+/// `rbuild image …`, as in Docker.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Build an image from a Dockerfile
+    Build(Box<BuildArgs>),
+    /// List images
+    #[command(alias = "list")]
+    Ls(image::ImagesArgs),
+    /// Give an image another name
+    Tag(image::TagArgs),
+    /// Remove images by name or id
+    #[command(alias = "remove")]
+    Rm(image::RmiArgs),
+    /// Show all that is known of images, as JSON
+    Inspect(image::InspectArgs),
+    /// Show how an image came to be
+    History(image::HistoryArgs),
+    /// Fetch an image from a registry
+    Pull(image::PullArgs),
+    /// Send an image to a registry
+    Push(image::PushArgs),
+    /// Remove what no image and no cache needs
+    Prune(image::PruneArgs),
+}
+
+/// `rbuild system …`, as in Docker.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SystemCommand {
+    /// Remove what no image and no cache needs
+    Prune(image::PruneArgs),
+}
+
+impl Command {
+    /// The same command under its first name.
+    fn plain(self) -> Self {
+        match self {
+            Self::Image(command) => match command {
+                ImageCommand::Build(args) => Self::Build(args),
+                ImageCommand::Ls(args) => Self::Images(args),
+                ImageCommand::Tag(args) => Self::Tag(args),
+                ImageCommand::Rm(args) => Self::Rmi(args),
+                ImageCommand::Inspect(args) => Self::Inspect(args),
+                ImageCommand::History(args) => Self::History(args),
+                ImageCommand::Pull(args) => Self::Pull(args),
+                ImageCommand::Push(args) => Self::Push(args),
+                ImageCommand::Prune(args) => Self::Prune(args),
+            },
+            Self::System(SystemCommand::Prune(args)) => Self::Prune(args),
+            other => other,
+        }
+    }
+}
+
+/// The definition of the whole command line: what is derived, and the flags of `docker build` that are refused or
+/// have nothing to do.
+pub(crate) fn definition() -> clap::Command {
+    let with_refused = |build: clap::Command| build.args(docker_flags::arguments());
+    Cli::command()
+        .mut_subcommand("build", with_refused)
+        .mut_subcommand("check", with_refused)
+        .mut_subcommand("image", |image| image.mut_subcommand("build", with_refused))
+}
+
+/// Reads a command line.
+pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut definition = definition();
+    let words = route::with_command(words.into_iter().collect(), &definition)
+        .map_err(|mistake| definition.error(clap::error::ErrorKind::InvalidSubcommand, mistake))?;
+    let matches = definition.try_get_matches_from_mut(words)?;
+    let build = match matches.subcommand() {
+        Some(("build" | "check", build)) => Some(build),
+        Some(("image", image)) => image.subcommand_matches("build"),
+        _ => None,
+    };
+    if let Some(refusal) = build.and_then(docker_flags::refusal) {
+        return Err(definition.error(clap::error::ErrorKind::UnknownArgument, refusal));
+    }
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    cli.command = cli.command.plain();
+    Ok(cli)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(line: &str) -> Result<Command, String> {
+        let words = std::iter::once("rbuild").chain(line.split_whitespace()).map(OsString::from);
+        parse(words).map(|cli| cli.command).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        definition().debug_assert();
+    }
+
+    #[test]
+    fn a_build_needs_no_command() {
+        for line in [
+            "build -t app:1.0 .",
+            "-t app:1.0 .",
+            "-t images .",
+            "--debug -t app:1.0 .",
+            "image build -t a .",
+        ] {
+            assert!(matches!(command(line), Ok(Command::Build(_))), "{line}");
+        }
+        assert!(matches!(command("images"), Ok(Command::Images(_))));
+        assert!(matches!(command("image ls"), Ok(Command::Images(_))));
+        assert!(matches!(command("--root /tmp/x images -q"), Ok(Command::Images(_))));
+    }
+
+    #[test]
+    fn a_mistyped_command_is_no_context() {
+        let message = command("imags").unwrap_err();
+        assert!(message.contains("`imags`") && message.contains("`images`"), "{message}");
+    }
+
+    #[test]
+    fn a_refused_flag_says_why() {
+        let message = command("build --sbom=true .").unwrap_err();
+        assert!(message.contains("`--sbom`"), "{message}");
+    }
+}

@@ -1,0 +1,175 @@
+//! Against programs that others wrote: Debian's docker-registry and skopeo.
+
+mod support;
+
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use layer_store::Platform;
+use registry_client::PushRequest;
+use support::{Image, client, reference, store};
+
+/// A docker-registry on a free port, which ends with the value.
+struct Peer {
+    child: Child,
+    port: u16,
+    _place: tempfile::TempDir,
+}
+
+impl Peer {
+    fn start(extra: &str) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), extra)
+    }
+
+    fn start_in(place: tempfile::TempDir, extra: &str) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let config = format!(
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}\nhttp:\n  addr: 127.0.0.1:{port}\n{extra}",
+            root = place.path().join("data").display(),
+        );
+        let path = place.path().join("config.yml");
+        std::fs::write(&path, config).unwrap();
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the package docker-registry is needed for this test");
+        let peer = Self { child, port, _place: place };
+        let end = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < end, "docker-registry does not start");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        peer
+    }
+
+    fn name(&self, rest: &str) -> String {
+        format!("127.0.0.1:{}/{rest}", self.port)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn skopeo(arguments: &[&str]) -> String {
+    let output =
+        Command::new("skopeo").args(arguments).output().expect("the package skopeo is needed for this test");
+    assert!(output.status.success(), "skopeo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn push_request(image: &Image) -> PushRequest {
+    PushRequest { manifests: vec![image.manifest.clone()], ..PushRequest::default() }
+}
+
+#[tokio::test]
+async fn what_is_pushed_is_read_by_skopeo_and_pulled_again() {
+    let peer = Peer::start("");
+    let image = Image::new(1, &[1 << 20, 300_000, 10, 5_000_000]);
+    let (_place, from) = store();
+    image.keep(&from);
+    let (client, _) = client(|_| {});
+    let name = reference(&peer.name("team/app:1.0"));
+    let pushed = client.push(&name, &from, push_request(&image)).await.unwrap();
+    assert_eq!((pushed.uploads, pushed.skipped, pushed.mounted), (5, 0, 0));
+
+    let seen = skopeo(&["inspect", "--tls-verify=false", &format!("docker://{}", peer.name("team/app:1.0"))]);
+    assert!(seen.contains(&image.manifest.digest().to_string()), "{seen}");
+    let raw = skopeo(&[
+        "inspect",
+        "--raw",
+        "--tls-verify=false",
+        &format!("docker://{}", peer.name("team/app:1.0")),
+    ]);
+    assert_eq!(raw.as_bytes(), image.manifest.raw);
+
+    let (_place, to) = store();
+    let resolved = client.pull(&name, &Platform::new("linux", "amd64", None), &to).await.unwrap();
+    assert_eq!(resolved.manifest.raw, image.manifest.raw);
+    assert!(image.is_in(&to));
+
+    let again = client.push(&name, &from, push_request(&image)).await.unwrap();
+    assert_eq!((again.uploads, again.skipped), (0, 5));
+    let sibling = reference(&peer.name("team/other:1.0"));
+    let mounted = client.push(&sibling, &from, push_request(&image)).await.unwrap();
+    assert_eq!((mounted.uploads, mounted.mounted), (0, 5));
+    assert_eq!(client.tags(&name).await.unwrap(), ["1.0"]);
+    assert!(client.head(&reference(&peer.name("team/app:2.0"))).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_image_of_skopeo_is_pulled() {
+    let peer = Peer::start("");
+    let (_place, from) = store();
+    let image = Image::new(2, &[100_000, 200_000]);
+    image.keep(&from);
+    let (client, _) = client(|_| {});
+    client.push(&reference(&peer.name("a/b:1")), &from, push_request(&image)).await.unwrap();
+    // Its own conversion: Docker's media types.
+    let (source, target) =
+        (format!("docker://{}", peer.name("a/b:1")), format!("docker://{}", peer.name("c/d:2")));
+    skopeo(&[
+        "copy",
+        "-q",
+        "--format=v2s2",
+        "--src-tls-verify=false",
+        "--dest-tls-verify=false",
+        &source,
+        &target,
+    ]);
+    let (_place, to) = store();
+    let resolved = client
+        .pull(&reference(&peer.name("c/d:2")), &Platform::new("linux", "amd64", None), &to)
+        .await
+        .unwrap();
+    assert!(resolved.manifest.media_type.contains("docker"), "{}", resolved.manifest.media_type);
+    assert_eq!(resolved.config.rootfs.diff_ids.len(), 2);
+}
+
+#[tokio::test]
+async fn basic_authentication() {
+    let place = tempfile::tempdir().unwrap();
+    // user `jane`, password `secret`
+    std::fs::write(place.path().join("htpasswd"), HTPASSWD).unwrap();
+    let extra =
+        format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", place.path().join("htpasswd").display());
+    let auth_file = place.path().join("config.json");
+    let peer = Peer::start_in(place, &extra);
+    let image = Image::new(3, &[1000]);
+    let (_place, from) = store();
+    image.keep(&from);
+    let name = reference(&peer.name("x/y:1"));
+
+    let (anonymous, _) = client(|_| {});
+    let refused = anonymous.push(&name, &from, push_request(&image)).await.unwrap_err();
+    assert_eq!(refused.status(), Some(401));
+    assert!(refused.hint().unwrap().contains("without credentials"), "{:?}", refused.hint());
+
+    write_auth(&auth_file, peer.port, "amFuZTp3cm9uZw==");
+    let (wrong, _) = client(|settings| settings.credentials.files.push(auth_file.clone()));
+    let refused = wrong.push(&name, &from, push_request(&image)).await.unwrap_err();
+    assert_eq!(refused.status(), Some(401));
+    assert!(refused.hint().unwrap().contains("user `jane` from"), "{:?}", refused.hint());
+
+    write_auth(&auth_file, peer.port, "amFuZTpzZWNyZXQ=");
+    let (right, _) = client(|settings| settings.credentials.files.push(auth_file.clone()));
+    right.push(&name, &from, push_request(&image)).await.unwrap();
+    let (_place, to) = store();
+    right.pull(&name, &Platform::new("linux", "amd64", None), &to).await.unwrap();
+    assert!(image.is_in(&to));
+}
+
+fn write_auth(path: &Path, port: u16, auth: &str) {
+    let json = serde_json::json!({ "auths": { format!("127.0.0.1:{port}"): { "auth": auth } } });
+    std::fs::write(path, json.to_string()).unwrap();
+}
+
+const HTPASSWD: &str = "jane:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
