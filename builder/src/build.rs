@@ -12,6 +12,7 @@ use registry_client::Reference;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{LocalContext, StatIndex};
+use crate::copy::Fetched;
 use crate::dockerfile::{self, Diagnostic, Source};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -30,8 +31,10 @@ pub struct BuildRequest {
     pub dockerfile: Source,
     /// Where the Dockerfile is, for its own ignore file; `None` when it came from elsewhere.
     pub dockerfile_path: Option<PathBuf>,
-    /// The context directory; `None` for a build without one.
+    /// The context directory; `None` for a build without one, or with a remote one (see [`LowerOptions::contexts`]).
     pub context: Option<PathBuf>,
+    /// Archives that [`LowerOptions::contexts`] names.
+    pub archives: HashMap<Digest, Fetched>,
     /// Directories of `--build-context`, by lower-cased name.
     pub named_directories: BTreeMap<String, PathBuf>,
     /// Target, arguments, platform and the like.
@@ -101,6 +104,7 @@ impl Engine {
                 reporter: counter.clone(),
                 sandbox: self.sandbox.clone(),
                 contexts,
+                archives: request.archives.clone(),
                 secrets: request.secrets.clone(),
                 jobs: request.jobs,
                 epoch: request.epoch,
