@@ -15,7 +15,7 @@ use crate::context::{LocalContext, StatIndex};
 use crate::dockerfile::{self, Diagnostic, Source};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::event::{Event, Outcome, Reporter, StepId};
+use crate::event::{Event, Outcome, Reporter};
 use crate::image;
 use crate::lower::{LowerOptions, Lowered, TargetImage, lower};
 use crate::output::{self, ImageLayers, Output, Packing};
@@ -104,10 +104,10 @@ impl Engine {
                 secrets: request.secrets.clone(),
                 jobs: request.jobs,
                 epoch: request.epoch,
-                cancel: cancel.clone(),
+                cancel: cancel.child_token(),
             },
         );
-        let solved = solver.solve_target(&image).await?;
+        let solved = solver.solve_target(&image).await.map_err(|error| solver.cause(error))?;
         for index in indexes {
             index.save(&self.store)?;
         }
@@ -200,7 +200,7 @@ impl Engine {
         solver: &Solver,
         built: &mut Built,
     ) -> Result<()> {
-        let step = StepId(u32::MAX);
+        let step = solver.next_step();
         let name = match output {
             Output::Oci { .. } => "exporting to OCI layout",
             Output::Docker { .. } => "exporting to Docker archive",

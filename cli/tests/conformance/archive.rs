@@ -8,22 +8,27 @@ use crate::entry::{Entry, Kind};
 pub(crate) fn tar(entries: &[Entry]) -> Result<Vec<u8>, String> {
     let mut tar = tar::Builder::new(Vec::new());
     for entry in entries {
-        append(&mut tar, entry).map_err(|error| format!("{}: {error}", entry.path))?;
+        // A hard link's header repeats what its file is, and who unpacks may set it again.
+        let described = match &entry.kind {
+            Kind::Hard(target) => entries.iter().find(|other| other.path == *target).unwrap_or(entry),
+            _ => entry,
+        };
+        append(&mut tar, entry, described).map_err(|error| format!("{}: {error}", entry.path))?;
     }
     tar.into_inner().map_err(|error| error.to_string())
 }
 
-fn append(tar: &mut tar::Builder<Vec<u8>>, entry: &Entry) -> std::io::Result<()> {
+fn append(tar: &mut tar::Builder<Vec<u8>>, entry: &Entry, described: &Entry) -> std::io::Result<()> {
     let xattrs = entry.xattrs.iter().map(|(name, value)| (format!("SCHILY.xattr.{name}"), value));
     let records: Vec<_> = xattrs.collect();
     tar.append_pax_extensions(records.iter().map(|(name, value)| (name.as_str(), value.as_slice())))?;
     let content = entry.content.as_deref().unwrap_or_default();
     let mut header = tar::Header::new_gnu();
-    header.set_mode(entry.mode);
-    let (uid, gid) = entry.owner.unwrap_or((0, 0));
+    header.set_mode(described.mode);
+    let (uid, gid) = described.owner.unwrap_or((0, 0));
     header.set_uid(u64::from(uid));
     header.set_gid(u64::from(gid));
-    header.set_mtime(entry.mtime.unwrap_or(1_700_000_000));
+    header.set_mtime(described.mtime.unwrap_or(1_700_000_000));
     header.set_size(content.len() as u64);
     let kind = match &entry.kind {
         Kind::File => tar::EntryType::Regular,
