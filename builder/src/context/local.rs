@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::{ContextError, Stamp, StatIndex, hash};
-use crate::copy::{Body, CopyError, Detail, Identity, Node, Tree, Xattrs, path};
+use crate::copy::{Body, CopyError, Detail, Identity, Node, Opened, Tree, Xattrs, path};
 use crate::ignore::{Matcher, Parent};
 
 /// A directory of the host as a build context. Never leaves it: symlinks are resolved as if it were the root. What
@@ -168,7 +168,8 @@ impl LocalContext {
 impl Tree for LocalContext {
     fn node(&self, path: &[u8]) -> Result<Option<Node>, CopyError> {
         let Some(node) = self.find(path)? else { return Ok(None) };
-        let ignored = self.ignore.as_ref().is_some_and(|ignore| ignore.matches(&String::from_utf8_lossy(path)));
+        let ignored =
+            self.ignore.as_ref().is_some_and(|ignore| ignore.matches(&String::from_utf8_lossy(path)));
         Ok(self.shows(path, &node, ignored)?.then_some(node))
     }
 
@@ -204,6 +205,11 @@ impl Tree for LocalContext {
             },
             _ => FileSource::Bytes(Arc::new([])),
         }
+    }
+
+    fn open(&self, path: &[u8], _node: &Node) -> Result<Opened, CopyError> {
+        let file = self.open_beneath(path, OFlags::RDONLY | OFlags::NONBLOCK);
+        file.map(|file| Opened::File(file.into())).map_err(|error| read_error("open", path, error).into())
     }
 
     fn place(&self) -> String {

@@ -36,11 +36,17 @@ pub(crate) fn typed(raw: &RawInstruction, diagnostics: &mut Vec<Diagnostic>) -> 
     })
 }
 
-/// An error about a keyword that does not exist.
-pub(crate) fn unknown_instruction(keyword: &Word) -> Diagnostic {
+/// An error about a keyword that does not exist; `follows` when an instruction stands above it.
+pub(crate) fn unknown_instruction(keyword: &Word, follows: bool) -> Diagnostic {
+    if keyword.text.is_empty() {
+        return Diagnostic::error(keyword.span, "unknown instruction: nothing follows the escape character");
+    }
     let error = Diagnostic::error(keyword.span, format!("unknown instruction: {}", keyword.text));
     match nearest(&keyword.text, KEYWORDS) {
         Some(known) => error.with_help(format!("did you mean {known}?")),
+        None if follows => {
+            error.with_help("if it belongs to the line above, that line needs an escape character at its end")
+        }
         None => error,
     }
 }
@@ -126,7 +132,7 @@ impl Typist<'_> {
             "SHELL" => self.shell()?,
             "ONBUILD" => self.on_build()?,
             _ => {
-                self.diagnostics.push(unknown_instruction(&self.raw.keyword));
+                self.diagnostics.push(unknown_instruction(&self.raw.keyword, false));
                 return None;
             }
         })

@@ -3,7 +3,7 @@
 use super::ast::{CheckControls, Directives, Dockerfile, Instruction, InstructionKind, Stage, StageName};
 use super::flags::{Flags, Takes};
 use super::raw::{self, RawInstruction};
-use super::{Diagnostic, Source, Span, Word, directives, instructions};
+use super::{Diagnostic, Source, Span, Word, directives, instructions, words};
 
 /// Parses a Dockerfile. Whatever could be understood is in the tree; if any diagnostic is an
 /// error, the tree is not fit to build from. Diagnostics are in the order of their places.
@@ -14,7 +14,11 @@ pub fn parse(source: &Source) -> (Dockerfile, Vec<Diagnostic>) {
         ..Dockerfile::default()
     };
     let mut before_first_stage = None;
-    for raw in &file.instructions {
+    for (index, raw) in file.instructions.iter().enumerate() {
+        if !raw::is_keyword(&raw.keyword.text) {
+            diagnostics.push(instructions::unknown_instruction(&raw.keyword, index > 0));
+            continue;
+        }
         if raw.keyword.text.eq_ignore_ascii_case("FROM") {
             let index = dockerfile.stages.len();
             dockerfile.stages.push(stage(raw, index, &mut diagnostics));
@@ -80,18 +84,19 @@ fn missing_stage(
     before_first_stage: Option<Span>,
 ) -> Option<Diagnostic> {
     const HELP: &str = "a Dockerfile starts with FROM; only ARG may stand before it";
-    let whole = Span::new(0, source.text.len());
+    let top = Span::new(0, 0);
     if source.text.is_empty() {
-        return Some(Diagnostic::error(whole, "the Dockerfile cannot be empty").with_help(HELP));
+        return Some(Diagnostic::error(top, "the Dockerfile cannot be empty").with_help(HELP));
     }
     if let Some(span) = before_first_stage {
         return Some(Diagnostic::error(span, "no build stage in current context").with_help(HELP));
     }
     if file.instructions.is_empty() {
-        return Some(Diagnostic::error(whole, "file with no instructions").with_help(HELP));
+        return Some(Diagnostic::error(top, "file with no instructions").with_help(HELP));
     }
     if dockerfile.stages.is_empty() {
-        let error = Diagnostic::error(whole, "dockerfile contains no stages to build");
+        let last = file.instructions.last().map_or(top, |instruction| instruction.span);
+        let error = Diagnostic::error(last, "dockerfile contains no stages to build");
         return Some(error.with_help(HELP));
     }
     None
@@ -108,7 +113,9 @@ fn stage(raw: &RawInstruction, index: usize, diagnostics: &mut Vec<Diagnostic>) 
         }
         arguments => {
             let error = Diagnostic::error(raw.span, "FROM requires either one or three arguments");
-            diagnostics.push(error.with_help("the form is `FROM image` or `FROM image AS name`"));
+            let comment = arguments.iter().any(|word| word.text.starts_with('#'));
+            let form = "the form is `FROM image` or `FROM image AS name`";
+            diagnostics.push(error.with_help(if comment { words::COMMENT_HELP } else { form }));
             (arguments.first().cloned().unwrap_or_else(nowhere), None, None)
         }
     };
