@@ -41,8 +41,9 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
     let transfers = Arc::new(Transfers::new(reporter.clone()));
     let client = Client::new(settings::client_settings(&context.environment)?, transfers)?;
     let outputs = request.outputs.clone();
-    let engine = Engine::open(&engine_settings, Arc::new(client), reporter)
-        .map_err(|error| build_failure::explain(&error, &request.dockerfile).hint(build_failure::store_hint(&error)))?;
+    let engine = Engine::open(&engine_settings, Arc::new(client), reporter).map_err(|error| {
+        build_failure::explain(&error, &request.dockerfile).hint(build_failure::store_hint(&error))
+    })?;
     remote::bring(&engine, &place, args.file.as_deref(), &mut request).await?;
     remote::bring_named(&engine, &mut request, &named).await?;
     let source = request.dockerfile.clone();

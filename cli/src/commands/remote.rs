@@ -34,9 +34,9 @@ pub(super) async fn bring(
         },
     };
     match arrived {
-        Arrived::Dockerfile(_) if file.is_some() => Err(Failure::usage(
-            "what came as the context is a Dockerfile, and `--file` names another",
-        )),
+        Arrived::Dockerfile(_) if file.is_some() => {
+            Err(Failure::usage("what came as the context is a Dockerfile, and `--file` names another"))
+        }
         Arrived::Dockerfile(source) => {
             request.dockerfile = source;
             Ok(())
@@ -50,7 +50,11 @@ pub(super) async fn bring(
 }
 
 /// Brings in the further contexts that are addresses.
-pub(super) async fn bring_named(engine: &Engine, request: &mut BuildRequest, named: &[(String, String)]) -> Result<()> {
+pub(super) async fn bring_named(
+    engine: &Engine,
+    request: &mut BuildRequest,
+    named: &[(String, String)],
+) -> Result<()> {
     for (name, address) in named {
         let context = match GitSource::parse(address) {
             Some(git) => NamedContext::Git(git.map_err(|error| Failure::usage(error.to_string()))?),

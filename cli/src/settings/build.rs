@@ -134,7 +134,9 @@ fn is_address(text: &str) -> bool {
 fn dockerfile(args: &BuildArgs, place: &ContextPlace) -> Result<(Source, Option<PathBuf>)> {
     if args.file.as_deref() == Some("-") {
         if *place == ContextPlace::Stdin {
-            return Err(Failure::usage("the context and the Dockerfile cannot both come from standard input"));
+            return Err(Failure::usage(
+                "the context and the Dockerfile cannot both come from standard input",
+            ));
         }
         return Ok((stdin()?, None));
     }
