@@ -12,10 +12,11 @@ use registry_client::Reference;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{LocalContext, StatIndex};
+use crate::copy::Fetched;
 use crate::dockerfile::{self, Diagnostic, Source};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::event::{Event, Outcome, Reporter, StepId};
+use crate::event::{Event, Outcome, Reporter};
 use crate::image;
 use crate::lower::{LowerOptions, Lowered, TargetImage, lower};
 use crate::output::{self, ImageLayers, Output, Packing};
@@ -30,8 +31,10 @@ pub struct BuildRequest {
     pub dockerfile: Source,
     /// Where the Dockerfile is, for its own ignore file; `None` when it came from elsewhere.
     pub dockerfile_path: Option<PathBuf>,
-    /// The context directory; `None` for a build without one.
+    /// The context directory; `None` for a build without one, or with a remote one (see [`LowerOptions::contexts`]).
     pub context: Option<PathBuf>,
+    /// Archives that [`LowerOptions::contexts`] names.
+    pub archives: HashMap<Digest, Fetched>,
     /// Directories of `--build-context`, by lower-cased name.
     pub named_directories: BTreeMap<String, PathBuf>,
     /// Target, arguments, platform and the like.
@@ -101,13 +104,14 @@ impl Engine {
                 reporter: counter.clone(),
                 sandbox: self.sandbox.clone(),
                 contexts,
+                archives: request.archives.clone(),
                 secrets: request.secrets.clone(),
                 jobs: request.jobs,
                 epoch: request.epoch,
-                cancel: cancel.clone(),
+                cancel: cancel.child_token(),
             },
         );
-        let solved = solver.solve_target(&image).await?;
+        let solved = solver.solve_target(&image).await.map_err(|error| solver.cause(error))?;
         for index in indexes {
             index.save(&self.store)?;
         }
@@ -200,7 +204,7 @@ impl Engine {
         solver: &Solver,
         built: &mut Built,
     ) -> Result<()> {
-        let step = StepId(u32::MAX);
+        let step = solver.next_step();
         let name = match output {
             Output::Oci { .. } => "exporting to OCI layout",
             Output::Docker { .. } => "exporting to Docker archive",

@@ -20,6 +20,7 @@ pub mod image;
 pub mod input;
 pub mod lower;
 pub mod output;
+pub mod remote;
 pub mod resolve;
 pub mod sandbox;
 pub mod sandbox_handle;

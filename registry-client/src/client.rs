@@ -62,5 +62,10 @@ pub(crate) fn place(
     reference: &Reference,
     digest: Option<Digest>,
 ) -> Place {
-    Place { operation, host: endpoint.authority.clone(), reference: reference.familiar(), digest }
+    // A tag says to people what a digest beside it only repeats.
+    let reference = match reference.tag().map(|tag| reference.with_tag(tag)) {
+        Some(Ok(tagged)) => tagged.familiar(),
+        _ => reference.familiar(),
+    };
+    Place { operation, host: endpoint.authority.clone(), reference, digest }
 }

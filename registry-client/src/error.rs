@@ -106,7 +106,7 @@ pub enum Error {
         /// Which image.
         reference: String,
         /// What was asked for.
-        wanted: Platform,
+        wanted: Box<Platform>,
         /// What there is.
         available: Vec<Platform>,
     },

@@ -82,7 +82,7 @@ impl Client {
             let Some(entry) = select::best(manifests, platform) else {
                 return Err(Error::NoPlatform {
                     reference: reference.familiar(),
-                    wanted: platform.clone(),
+                    wanted: Box::new(platform.clone()),
                     available: select::platforms(manifests),
                 });
             };

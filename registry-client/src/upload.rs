@@ -42,7 +42,8 @@ impl Upload<'_> {
         call.scopes = Scopes::push(&self.endpoint.repository);
         let answer = self.client.transport.send(&call).await?;
         match answer.status {
-            StatusCode::OK => Ok(true),
+            // Partial: the HEAD had to be asked as a GET of one byte.
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
             _ => Err(answer.refused(&place)),
         }
@@ -135,7 +136,7 @@ impl Upload<'_> {
             length,
             sent: Arc::new(AtomicU64::new(0)),
             progress: Arc::new(move |sent| {
-                reporter.transfer(Transfer::Progress { digest, bytes: offset + sent })
+                reporter.transfer(Transfer::Progress { digest, bytes: offset + sent });
             }),
         })
     }

@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::{ContextError, Stamp, StatIndex, hash};
-use crate::copy::{Body, CopyError, Detail, Identity, Node, Tree, Xattrs, path};
+use crate::copy::{Body, CopyError, Detail, Identity, Node, Opened, Tree, Xattrs, path};
 use crate::ignore::{Matcher, Parent};
 
 /// A directory of the host as a build context. Never leaves it: symlinks are resolved as if it were the root. What
@@ -205,6 +205,11 @@ impl Tree for LocalContext {
             },
             _ => FileSource::Bytes(Arc::new([])),
         }
+    }
+
+    fn open(&self, path: &[u8], _node: &Node) -> Result<Opened, CopyError> {
+        let file = self.open_beneath(path, OFlags::RDONLY | OFlags::NONBLOCK);
+        file.map(|file| Opened::File(file.into())).map_err(|error| read_error("open", path, error).into())
     }
 
     fn place(&self) -> String {

@@ -50,16 +50,11 @@ pub(crate) enum Found {
     Other,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Slot {
-    Gone,
-    Here(usize),
-}
-
 /// A view with changes. All paths are clean and, unless said otherwise, lead over no symlink.
 pub(crate) struct Draft<'v> {
     view: &'v View,
-    slots: BTreeMap<PathBytes, Slot>,
+    /// Inodes by name. Nothing is ever taken away without something put in its place.
+    slots: BTreeMap<PathBytes, usize>,
     inodes: Vec<Inode>,
 }
 
@@ -74,8 +69,7 @@ impl<'v> Draft<'v> {
             return Some(Found::Directory);
         }
         match self.slots.get(path) {
-            Some(Slot::Gone) => None,
-            Some(Slot::Here(inode)) => Some(match self.inodes[*inode].body {
+            Some(inode) => Some(match self.inodes[*inode].body {
                 InodeBody::Directory { .. } => Found::Directory,
                 InodeBody::Symlink(_) => Found::Symlink,
                 _ => Found::Other,
@@ -112,8 +106,7 @@ impl<'v> Draft<'v> {
             return Peek::Directory;
         }
         match self.slots.get(path) {
-            Some(Slot::Gone) => Peek::Missing,
-            Some(Slot::Here(inode)) => match &self.inodes[*inode].body {
+            Some(inode) => match &self.inodes[*inode].body {
                 InodeBody::Directory { .. } => Peek::Directory,
                 InodeBody::Symlink(target) => Peek::Symlink(Cow::Borrowed(target)),
                 _ => Peek::Other,
@@ -140,9 +133,8 @@ impl<'v> Draft<'v> {
         for ancestor in path::ancestors(path) {
             match self.slots.get(ancestor) {
                 None => {}
-                Some(Slot::Gone) => return true,
                 // A directory of the view that only got new metadata is itself not covered.
-                Some(Slot::Here(inode)) => {
+                Some(inode) => {
                     return !matches!(self.inodes[*inode].body, InodeBody::Directory { fresh: false });
                 }
             }
@@ -155,20 +147,14 @@ impl<'v> Draft<'v> {
         self.forget_below(path);
         self.inodes.push(inode);
         let at = self.inodes.len() - 1;
-        self.slots.insert(path.to_vec(), Slot::Here(at));
+        self.slots.insert(path.to_vec(), at);
         at
     }
 
     /// Gives an inode one more name.
     pub(crate) fn link(&mut self, path: &[u8], inode: usize) {
         self.forget_below(path);
-        self.slots.insert(path.to_vec(), Slot::Here(inode));
-    }
-
-    /// Takes away what is at `path`, with all that is in it.
-    pub(crate) fn remove(&mut self, path: &[u8]) {
-        self.forget_below(path);
-        self.slots.insert(path.to_vec(), Slot::Gone);
+        self.slots.insert(path.to_vec(), inode);
     }
 
     fn forget_below(&mut self, path: &[u8]) {
@@ -189,15 +175,13 @@ impl<'v> Draft<'v> {
     /// The inode at `path`, taken over from the view if it is not new. `None` if nothing is there, or something
     /// whose bytes cannot be found.
     pub(crate) fn open(&mut self, path: &[u8]) -> Option<usize> {
-        match self.slots.get(path) {
-            Some(Slot::Gone) => return None,
-            Some(Slot::Here(inode)) => return Some(*inode),
-            None => {}
+        if let Some(inode) = self.slots.get(path) {
+            return Some(*inode);
         }
         let inode = if path.is_empty() { root_inode(self.view) } else { self.taken_over(path)? };
         self.inodes.push(inode);
         let at = self.inodes.len() - 1;
-        self.slots.insert(path.to_vec(), Slot::Here(at));
+        self.slots.insert(path.to_vec(), at);
         Some(at)
     }
 
@@ -235,58 +219,39 @@ impl<'v> Draft<'v> {
         &mut self.inodes[inode]
     }
 
-    /// Makes a directory where nothing is.
-    pub(crate) fn mkdir(&mut self, path: &[u8], mut inode: Inode) -> usize {
-        inode.body = InodeBody::Directory { fresh: true };
-        self.put(path, inode)
-    }
-
     /// The difference to the view: what is new or gone, and the directories on the way as they are, so that the
     /// layer stands alone. What has no time gets `made`, or the newest time of the layer's files, or 0.
     pub(crate) fn entries(self, made: Option<i64>) -> Result<Vec<NewEntry>, CopyError> {
-        let newest = || {
-            let files = self.slots.values().filter_map(|slot| match slot {
-                Slot::Here(inode) => Some(&self.inodes[*inode]),
-                Slot::Gone => None,
-            });
-            files.filter_map(|inode| inode.mtime).max().unwrap_or(0)
-        };
+        let newest = || self.slots.values().filter_map(|inode| self.inodes[*inode].mtime).max().unwrap_or(0);
         let made = made.unwrap_or_else(newest);
         let mut entries: BTreeMap<&[u8], NewEntry> = BTreeMap::new();
         let mut names: Vec<Option<&[u8]>> = vec![None; self.inodes.len()];
-        for (path, slot) in &self.slots {
+        for (path, at) in &self.slots {
             if path.is_empty() {
                 continue;
             }
-            let kind = match slot {
-                Slot::Gone if self.below(path).is_none() => continue,
-                Slot::Gone => NewKind::Whiteout,
-                Slot::Here(inode) => match names[*inode] {
-                    Some(target) => NewKind::Hardlink { target: target.to_vec() },
-                    None => self.kind(path, &self.inodes[*inode].body),
-                },
-            };
             if path::name(path).starts_with(b".wh.") {
                 return Err(CopyError::Destination {
                     path: path::display(path),
                     reason: "a layer cannot hold a name that begins with `.wh.`: it would delete another file",
                 });
             }
-            let entry = match slot {
-                Slot::Gone => whiteout(path),
-                Slot::Here(inode) => {
-                    names[*inode].get_or_insert(path);
-                    let inode = &self.inodes[*inode];
-                    NewEntry {
-                        path: path.clone(),
-                        kind,
-                        mode: inode.mode,
-                        uid: inode.uid,
-                        gid: inode.gid,
-                        mtime: inode.mtime.unwrap_or(made),
-                        xattrs: inode.xattrs.clone(),
-                    }
+            let inode = &self.inodes[*at];
+            let kind = match names[*at] {
+                Some(target) if matches!(inode.body, InodeBody::File { .. }) => {
+                    NewKind::Hardlink { target: target.to_vec() }
                 }
+                _ => self.kind(path, &inode.body),
+            };
+            names[*at].get_or_insert(path);
+            let entry = NewEntry {
+                path: path.clone(),
+                kind,
+                mode: inode.mode,
+                uid: inode.uid,
+                gid: inode.gid,
+                mtime: inode.mtime.unwrap_or(made),
+                xattrs: inode.xattrs.clone(),
             };
             entries.insert(path, entry);
             for ancestor in path::ancestors(path) {
@@ -325,18 +290,6 @@ fn root_inode(view: &View) -> Inode {
         uid: entry.map_or(0, |entry| entry.uid),
         gid: entry.map_or(0, |entry| entry.gid),
         mtime: entry.map(|entry| entry.mtime),
-        xattrs: Xattrs::new(),
-    }
-}
-
-fn whiteout(path: &[u8]) -> NewEntry {
-    NewEntry {
-        path: path.to_vec(),
-        kind: NewKind::Whiteout,
-        mode: 0,
-        uid: 0,
-        gid: 0,
-        mtime: 0,
         xattrs: Xattrs::new(),
     }
 }

@@ -28,4 +28,8 @@ pub use request::{Owner, Request};
 pub use select::{Fetched, Selection, Source, select};
 
 use patterns::Patterns;
+pub(crate) use archive::Opened;
 pub(crate) use tree::{Body, Detail, Identity, Node, Tree, Xattrs, counts};
+
+#[cfg(test)]
+mod tests;

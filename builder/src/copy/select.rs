@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::os::fd::AsRawFd as _;
 use std::sync::{Arc, OnceLock};
 
 use layer_store::layer::FileSource;
 use layer_store::{Digest, Store, View};
 
+use super::archive::Opened;
 use super::path::{self, PathBytes};
 use super::tree::{self, Body, Detail, Identity, Node, Tree, ViewTree, Xattrs};
 use super::{CopyError, Request, glob, missing};
@@ -390,6 +392,19 @@ impl Tree for LooseFiles {
 
     fn file(&self, path: &[u8], _node: &Node) -> FileSource {
         self.at(path).map_or_else(|| FileSource::Bytes(Arc::new([])), |loose| loose.source.clone())
+    }
+
+    fn open(&self, path: &[u8], node: &Node) -> Result<Opened, CopyError> {
+        match self.file(path, node) {
+            FileSource::Range { file, .. } => {
+                // A clone would share its position with whoever fetched it.
+                let fail = |source| CopyError::Io { action: "open", path: String::from_utf8_lossy(path).into(), source };
+                let again = format!("/proc/self/fd/{}", file.as_raw_fd());
+                File::open(again).map(Opened::File).map_err(fail)
+            }
+            FileSource::Bytes(bytes) => Ok(Opened::Stream(Box::new(std::io::Cursor::new(bytes)))),
+            _ => Ok(Opened::Stream(Box::new(std::io::empty()))),
+        }
     }
 
     fn cheap_xattrs(&self, _path: &[u8]) -> Option<Xattrs> {

@@ -8,6 +8,7 @@ use layer_store::layer::FileSource;
 use layer_store::{Digest, Kind, Store, View, view::Located};
 
 use super::CopyError;
+use super::archive::Opened;
 use super::path::{self, Dots, PathBytes, Peek, Unresolved};
 
 /// Extended attributes by full name.
@@ -82,6 +83,8 @@ pub(crate) trait Tree {
     fn details(&self, nodes: &[(&[u8], &Node)]) -> Result<Vec<Detail>, CopyError>;
     /// Where a layer takes the bytes of the regular file at `path` from.
     fn file(&self, path: &[u8], node: &Node) -> FileSource;
+    /// Opens the regular file at `path`.
+    fn open(&self, path: &[u8], node: &Node) -> Result<Opened, CopyError>;
     /// The tree's name in messages.
     fn place(&self) -> String;
     /// The ignore rule that hides `path`, if one does.
@@ -110,6 +113,9 @@ impl<T: Tree + ?Sized> Tree for &T {
     }
     fn file(&self, path: &[u8], node: &Node) -> FileSource {
         (**self).file(path, node)
+    }
+    fn open(&self, path: &[u8], node: &Node) -> Result<Opened, CopyError> {
+        (**self).open(path, node)
     }
     fn place(&self) -> String {
         (**self).place()
@@ -224,6 +230,13 @@ impl Tree for ViewTree<'_> {
                 FileSource::Layer { diff_id: *diff_id, path: path.clone() }
             }
             _ => FileSource::Bytes(Arc::new([])),
+        }
+    }
+
+    fn open(&self, path: &[u8], node: &Node) -> Result<Opened, CopyError> {
+        match self.file(path, node) {
+            FileSource::Layer { diff_id, path } => Ok(Opened::Stream(self.store.open_file(&diff_id, &path)?)),
+            _ => Ok(Opened::Stream(Box::new(std::io::empty()))),
         }
     }
 

@@ -37,7 +37,7 @@ impl Lowering<'_> {
     ) -> Result<()> {
         let origin = match &copy.from {
             Some(from) => self.from_name(&from.text, true, state, from.span).await?,
-            None => Origin::Context(String::new()),
+            None => self.context(""),
         };
         let common = Common {
             keyword: "COPY",
@@ -75,7 +75,8 @@ impl Lowering<'_> {
             unpack: if add.unpack == Some(false) { Unpack::Never } else { Unpack::Recognised },
             remote,
         };
-        self.files(state, instruction, &common, Origin::Context(String::new()), span)
+        let origin = self.context("");
+        self.files(state, instruction, &common, origin, span)
     }
 
     /// The remote sources of an ADD, by their expanded text.

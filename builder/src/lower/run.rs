@@ -173,7 +173,7 @@ impl Lowering<'_> {
     ) -> Result<NodeId> {
         let origin = match from {
             Some(name) => self.from_name(name, false, state, span).await?,
-            None => Origin::Context(String::new()),
+            None => self.context(""),
         };
         let name = match origin {
             Origin::Node(node) => return Ok(node),

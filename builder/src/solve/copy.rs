@@ -48,6 +48,11 @@ impl Solver {
                     Origin::Fetched(fetched, *unpack)
                 }
                 CopySource::Git(git) => Origin::Git(git.clone(), git.commit().await?),
+                CopySource::Archive(digest) => {
+                    let spooled = self.inner.around.archives.get(digest).cloned();
+                    let spooled = spooled.ok_or_else(|| Error::Internal(format!("archive {digest} is not spooled")))?;
+                    Origin::Fetched(spooled, true)
+                }
                 CopySource::Inline(files) => Origin::Inline(
                     files.iter().map(|file| (file.name.clone(), file.content.clone().into_bytes())).collect(),
                 ),

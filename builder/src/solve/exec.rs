@@ -150,6 +150,12 @@ impl Solver {
         let options = DiffOptions { clamp_mtime: inner.around.epoch, owners };
         let diff_id = sandbox.commit(&upper, below, options).await?;
         drop(mounts.locks);
+        // Removing files blocks.
+        Self::blocking(move || {
+            drop(scratch);
+            Ok(())
+        })
+        .await?;
         Ok(diff_id)
     }
 

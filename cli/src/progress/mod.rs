@@ -4,7 +4,6 @@ mod lines;
 mod log_file;
 mod plain;
 mod rawjson;
-mod tally;
 mod transfers;
 mod tty;
 
@@ -17,7 +16,6 @@ pub(crate) use lines::printable;
 pub(crate) use log_file::LogFile;
 pub(crate) use plain::Plain;
 pub(crate) use rawjson::RawJson;
-pub(crate) use tally::Tally;
 pub(crate) use transfers::Transfers;
 pub(crate) use tty::Live;
 

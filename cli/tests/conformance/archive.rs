@@ -39,11 +39,7 @@ fn append(tar: &mut tar::Builder<Vec<u8>>, entry: &Entry, described: &Entry) -> 
         Kind::Character(major, minor) | Kind::Block(major, minor) => {
             header.set_device_major(*major)?;
             header.set_device_minor(*minor)?;
-            if matches!(entry.kind, Kind::Block(..)) {
-                tar::EntryType::Block
-            } else {
-                tar::EntryType::Char
-            }
+            if matches!(entry.kind, Kind::Block(..)) { tar::EntryType::Block } else { tar::EntryType::Char }
         }
         Kind::Socket | Kind::Gone => return Err(std::io::Error::other("a tar cannot hold this")),
     };

@@ -122,7 +122,8 @@ fn config(lines: &[&str], image: &Image, exact: bool) -> Result<Differences, Str
     let mut differences = Vec::new();
     let mut actual = actual_config(image);
     for line in lines {
-        let (key, value) = line.split_once(" = ").ok_or_else(|| format!("`KEY = JSON` is missing: {line}"))?;
+        let (key, value) =
+            line.split_once(" = ").ok_or_else(|| format!("`KEY = JSON` is missing: {line}"))?;
         let expected: Value = serde_json::from_str(value).map_err(|error| format!("{error}: {line}"))?;
         let found = if key == "layers" {
             Value::from(image.layers.len())

@@ -9,11 +9,7 @@ use crate::entry::Entry;
 use crate::place::place;
 
 /// Makes a bare repository at `bare` that a static HTTP server can serve.
-pub(crate) fn make<'a>(
-    lines: impl Iterator<Item = &'a str>,
-    work: &Path,
-    bare: &Path,
-) -> Result<(), String> {
+pub(crate) fn make<'a>(lines: impl Iterator<Item = &'a str>, work: &Path, bare: &Path) -> Result<(), String> {
     fs::create_dir_all(work).map_err(|error| error.to_string())?;
     git(work, &["init", "--quiet", "--initial-branch=main"])?;
     for line in lines {

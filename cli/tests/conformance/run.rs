@@ -218,10 +218,7 @@ impl Build<'_> {
                 let _ = child.kill();
                 let _ = child.wait();
                 let output = fs::read(&log).map_err(io)?;
-                return Err(format!(
-                    "still running after {LIMIT:?}\n{}",
-                    String::from_utf8_lossy(&output)
-                ));
+                return Err(format!("still running after {LIMIT:?}\n{}", String::from_utf8_lossy(&output)));
             }
             std::thread::sleep(Duration::from_millis(3));
         };
@@ -238,7 +235,8 @@ impl Build<'_> {
                 return Err(format!("the build should have failed:\n{}{}", section.body, outcome.output));
             }
             let output = outcome.output.to_lowercase();
-            let missing = section.lines().filter(|line| !output.contains(&self.specialise(line).to_lowercase()));
+            let missing =
+                section.lines().filter(|line| !output.contains(&self.specialise(line).to_lowercase()));
             return Ok(missing.map(|line| format!("- {line}")).collect());
         }
         if !outcome.success {
@@ -271,7 +269,8 @@ impl Build<'_> {
         let after = Image::read(&archive)?;
         for line in section.lines() {
             let (word, number) = line.split_once(' ').ok_or("`same N` or `new N`")?;
-            let at = number.parse::<usize>().ok().and_then(|number| number.checked_sub(1)).ok_or("`same N`")?;
+            let at =
+                number.parse::<usize>().ok().and_then(|number| number.checked_sub(1)).ok_or("`same N`")?;
             let ids = |image: &Image| image.config["rootfs"]["diff_ids"][at].clone();
             if (ids(&before) == ids(&after)) != (word == "same") {
                 return Err(format!("{line} is not so in the second build\n{}", outcome.output));

@@ -13,6 +13,7 @@ mod apply;
 mod checkout;
 mod compress;
 mod diff;
+mod foreign;
 mod forms;
 mod limits;
 mod patch;
@@ -28,6 +29,7 @@ mod tests;
 
 pub use compress::{Compression, Decompressor, Encoder, KnownBlob, Limits, Origin, decompress};
 pub use diff::Moment;
+pub use foreign::{ArchiveEntry, ArchiveReader};
 pub use forms::{DiffOptions, Form};
 pub use limits::TarLimits;
 

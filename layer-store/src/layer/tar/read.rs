@@ -22,6 +22,8 @@ pub(crate) struct Reader<R> {
     entries: usize,
     /// Lengths of all files, holes included.
     content: u64,
+    /// Names that begin with `.wh.` are names like others.
+    literal: bool,
 }
 
 /// What a tar's entry means.
@@ -54,7 +56,13 @@ impl<R: BufRead> Reader<R> {
             global: Records::default(),
             entries: 0,
             content: 0,
+            literal: false,
         }
+    }
+
+    /// Takes names that begin with `.wh.` as names like others: in archives that are no layers.
+    pub(crate) fn literal(self) -> Self {
+        Self { literal: true, ..self }
     }
 
     /// The next entry; what was not read of the one before is passed over.
@@ -268,7 +276,9 @@ impl<R: BufRead> Reader<R> {
             b'6' => Kind::Fifo,
             _ => return Err(refuse("its type is unknown")),
         };
-        if let Some(member) = self.marker(&name, size, &refuse)? {
+        if !self.literal
+            && let Some(member) = self.marker(&name, size, &refuse)?
+        {
             return Ok(member);
         }
         let mut entry = Entry {
