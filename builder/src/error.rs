@@ -47,6 +47,12 @@ pub enum Error {
     /// A file of the context cannot be used.
     #[error(transparent)]
     Context(Arc<crate::context::ContextError>),
+    /// A file cannot be fetched.
+    #[error(transparent)]
+    Download(Arc<registry_client::DownloadError>),
+    /// A git repository cannot be used.
+    #[error(transparent)]
+    Git(Arc<crate::context::git::GitError>),
     /// Files cannot be copied.
     #[error(transparent)]
     Copy(Arc<crate::copy::CopyError>),
@@ -134,11 +140,33 @@ impl Error {
             Self::Step { source, .. } => source.hint(),
             Self::Invalid { help, .. } => help.clone(),
             Self::Registry { source, .. } | Self::Push { source, .. } => source.hint(),
-            Self::Sandbox(error) => error.hint(),
-            Self::Copy(error) => error.hint(),
+            Self::Sandbox(error) => sandbox_hint(error),
+            Self::Copy(error) => copy_hint(error),
             Self::ImageNotHere { name } => Some(format!("`rbuild pull {name}` fetches it")),
             _ => None,
         }
+    }
+}
+
+fn copy_hint(error: &crate::copy::CopyError) -> Option<String> {
+    match error {
+        crate::copy::CopyError::NotFound { ignored_by: Some(rule), .. } => {
+            Some(format!("the rule `{rule}` of the ignore file leaves it out"))
+        }
+        crate::copy::CopyError::NotFound { nearest, .. } if !nearest.is_empty() => {
+            let names: Vec<String> = nearest.iter().map(|name| format!("`{name}`")).collect();
+            Some(format!("there is {}", names.join(", ")))
+        }
+        _ => None,
+    }
+}
+
+fn sandbox_hint(error: &crate::sandbox::SandboxError) -> Option<String> {
+    use crate::sandbox::SandboxError as E;
+    match error {
+        E::Refused { attempts } => attempts.iter().find_map(|(_, failure)| failure.remedy.clone()),
+        E::Setup(failure) => failure.remedy.clone(),
+        _ => None,
     }
 }
 
@@ -155,6 +183,8 @@ macro_rules! shared_from {
 shared_from! {
     Context: crate::context::ContextError,
     Copy: crate::copy::CopyError,
+    Download: registry_client::DownloadError,
+    Git: crate::context::git::GitError,
     Sandbox: crate::sandbox::SandboxError,
     Store: layer_store::Error,
     User: crate::users::UserError,

@@ -5,8 +5,9 @@
 
 use std::collections::HashMap;
 
-use layer_store::Platform;
+use layer_store::{Digest, Platform};
 
+use crate::context::git::GitSource;
 use crate::dockerfile::Span;
 use crate::resolve::BaseImage;
 
@@ -243,6 +244,19 @@ pub enum CopySource {
         /// Patterns below it.
         paths: Vec<String>,
     },
+    /// A file by URL.
+    Url {
+        /// The address.
+        url: String,
+        /// The digest that it must have.
+        checksum: Option<Digest>,
+        /// Whether an archive is unpacked.
+        unpack: bool,
+    },
+    /// A git repository.
+    Git(GitSource),
+    /// An archive that was spooled before the build, by the digest of its bytes: a context that came as a tar.
+    Archive(Digest),
     /// Text in the Dockerfile.
     Inline(Vec<InlineFile>),
 }
@@ -320,7 +334,7 @@ impl Op {
             Self::Copy(copy) => std::iter::once(copy.input)
                 .chain(copy.sources.iter().filter_map(|source| match source {
                     CopySource::Node { node, .. } => Some(*node),
-                    CopySource::Context { .. } | CopySource::Inline(_) => None,
+                    _ => None,
                 }))
                 .collect(),
             Self::Workdir(workdir) => vec![workdir.input],

@@ -60,6 +60,9 @@ pub enum Error {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// A collection was asked for while somebody uses the store.
+    #[error("the store is in use")]
+    Busy,
     /// The stream that an image is written to failed.
     #[error("cannot write the image")]
     Write {

@@ -6,6 +6,7 @@
 
 mod auth;
 mod client;
+mod download;
 mod error;
 mod fetch;
 mod hint;
@@ -32,6 +33,7 @@ mod upload;
 
 pub use auth::CredentialSettings;
 pub use client::{Client, Resolved};
+pub use download::{Download, DownloadError, Version};
 pub use error::{
     Attempt, Authorized, ConfigError, ConnectionFailure, ConnectionKind, CredentialError, Error, Operation,
     Place, Refusal,

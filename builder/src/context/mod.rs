@@ -1,22 +1,16 @@
 //! Build contexts: directories of the host that COPY and ADD read from.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
+pub mod git;
+mod hash;
+mod local;
 mod stat_index;
 
+pub use local::LocalContext;
+pub(crate) use stat_index::Stamp;
 pub use stat_index::StatIndex;
-
-/// What hides files of a context: `.dockerignore` rules.
-pub trait Ignore: std::fmt::Debug + Send + Sync {
-    /// Whether `path` (relative, clean) is hidden, by a rule for itself or for a parent.
-    fn excluded(&self, path: &[u8], is_dir: bool) -> bool;
-    /// Whether, `dir` being hidden, nothing below it can be shown again.
-    fn prune(&self, dir: &[u8]) -> bool;
-    /// The rule that hides `path`, as written.
-    fn rule(&self, path: &[u8]) -> Option<String>;
-}
 
 /// What can go wrong in a context.
 #[derive(Debug, thiserror::Error)]
@@ -43,32 +37,4 @@ pub enum ContextError {
     /// The stat index cannot be kept.
     #[error(transparent)]
     Store(#[from] layer_store::Error),
-}
-
-/// A directory of the host as a build context. Never leaves it: symlinks are resolved as if it were the root.
-#[derive(Debug)]
-pub struct LocalContext {
-    path: PathBuf,
-    ignore: Option<Arc<dyn Ignore>>,
-    index: Arc<StatIndex>,
-}
-
-impl LocalContext {
-    /// Opens the directory at `path`. Reads nothing of it yet.
-    pub fn open(path: &Path, ignore: Option<Arc<dyn Ignore>>) -> Result<Self, ContextError> {
-        Ok(Self { path: path.to_owned(), ignore, index: Arc::default() })
-    }
-
-    /// Takes digests of unchanged files from `index`, and remembers new ones there.
-    #[must_use]
-    pub fn with_index(mut self, index: Arc<StatIndex>) -> Self {
-        self.index = index;
-        self
-    }
-
-    /// The directory, as it was given.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
 }

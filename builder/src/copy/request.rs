@@ -28,7 +28,7 @@ pub struct Request {
     pub parents: bool,
     /// `--exclude`, in `.dockerignore` syntax, relative to each source directory.
     pub exclude: Vec<String>,
-    /// Archives are unpacked: ADD of local files, `--unpack`.
+    /// Archives are unpacked: ADD of local files, `--unpack`. Counts when a source is selected.
     pub unpack: bool,
     /// Modification time, in seconds since the epoch, of what has no source of its own: directories that are made
     /// on the way, inline files. `None`: the newest time among what is copied, so that no clock gets into a layer.

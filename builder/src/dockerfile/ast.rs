@@ -137,6 +137,8 @@ pub struct Stage {
     pub description: Option<String>,
     /// The comment lines directly above, without `#`.
     pub comments: Vec<Word>,
+    /// Blank lines within the `FROM`.
+    pub empty_continuations: Vec<Span>,
     /// `# check=` comments directly above.
     pub check: Option<CheckControls>,
 }
@@ -157,12 +159,14 @@ pub struct Instruction {
     pub kind: InstructionKind,
     /// The heredocs of `RUN`, `COPY`, `ADD` (or of the trigger of an `ONBUILD`), in order.
     pub heredocs: Vec<Heredoc>,
-    /// The flags as written, quotes and escapes kept, each with its dashes.
+    /// The flags, quotes and escapes removed, each with its dashes.
     pub flags: Vec<Word>,
     /// `ENV` or `LABEL` in the old `key value` form.
     pub legacy_pairs: bool,
     /// The comment lines directly above, without `#`.
     pub comments: Vec<Word>,
+    /// Blank lines within.
+    pub empty_continuations: Vec<Span>,
     /// `# check=` comments directly above: controls for this instruction only.
     pub check: Option<CheckControls>,
 }

@@ -6,18 +6,24 @@
 
 pub mod ast;
 mod diagnostic;
+mod directives;
 pub mod expand;
-pub mod heredoc;
+mod flags;
+mod heredoc;
+mod instructions;
+mod lines;
+pub mod lint;
 pub mod mount;
+mod parse;
+pub mod port;
+pub mod raw;
 mod source;
+mod suggest;
+pub mod values;
+mod words;
 
 pub use ast::*;
 pub use diagnostic::{Diagnostic, Level};
+pub use parse::{parse, parse_trigger};
 pub use source::{Source, Span};
-
-/// Parses a Dockerfile. Whatever could be understood is in the tree; if any diagnostic is an
-/// error, the tree is not fit to build from.
-pub fn parse(source: &Source) -> (Dockerfile, Vec<Diagnostic>) {
-    let _ = source;
-    unimplemented!("the parser lands next")
-}
+pub use suggest::nearest;

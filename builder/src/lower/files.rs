@@ -1,9 +1,11 @@
 //! COPY, ADD and WORKDIR.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::stage::StageState;
 use super::{Lowering, Origin, at};
+use crate::context::git::GitSource;
 use crate::dockerfile::Span;
 use crate::dockerfile::ast::{Add, Copy, CopySource as Written, Instruction, Word};
 use crate::dockerfile::expand::{Scope, expand_heredoc};
@@ -21,6 +23,8 @@ struct Common<'a> {
     parents: bool,
     exclude: &'a [Word],
     unpack: Unpack,
+    /// Sources that are fetched, by their expanded text.
+    remote: BTreeMap<String, CopySource>,
 }
 
 impl Lowering<'_> {
@@ -33,7 +37,7 @@ impl Lowering<'_> {
     ) -> Result<()> {
         let origin = match &copy.from {
             Some(from) => self.from_name(&from.text, true, state, from.span).await?,
-            None => Origin::Context(String::new()),
+            None => self.context(""),
         };
         let common = Common {
             keyword: "COPY",
@@ -45,6 +49,7 @@ impl Lowering<'_> {
             parents: copy.parents,
             exclude: &copy.exclude,
             unpack: Unpack::Never,
+            remote: BTreeMap::new(),
         };
         self.files(state, instruction, &common, origin, span)
     }
@@ -57,19 +62,7 @@ impl Lowering<'_> {
         add: &Add,
         span: Span,
     ) -> Result<()> {
-        for source in &add.sources {
-            if let Written::Path(word) = source {
-                let path = state.expand(word, self.escape())?;
-                if is_remote(&path) {
-                    return Err(at(word.span, format!("ADD of the remote source `{path}` is not supported yet")));
-                }
-            }
-        }
-        for (flag, word) in [("--checksum", add.checksum.as_ref().map(|word| word.span)), ("--keep-git-dir", add.keep_git_dir.map(|_| span))] {
-            if let Some(span) = word {
-                return Err(at(span, format!("`{flag}` can only be used with a remote source")));
-            }
-        }
+        let remote = self.remote(state, add, span)?;
         let common = Common {
             keyword: "ADD",
             sources: &add.sources,
@@ -80,8 +73,47 @@ impl Lowering<'_> {
             parents: false,
             exclude: &add.exclude,
             unpack: if add.unpack == Some(false) { Unpack::Never } else { Unpack::Recognised },
+            remote,
         };
-        self.files(state, instruction, &common, Origin::Context(String::new()), span)
+        let origin = self.context("");
+        self.files(state, instruction, &common, origin, span)
+    }
+
+    /// The remote sources of an ADD, by their expanded text.
+    fn remote(&self, state: &StageState, add: &Add, span: Span) -> Result<BTreeMap<String, CopySource>> {
+        let checksum = add.checksum.as_ref().map(|word| state.expand(word, self.escape())).transpose()?;
+        let mut remote = BTreeMap::new();
+        for source in &add.sources {
+            let Written::Path(word) = source else { continue };
+            let path = state.expand(word, self.escape())?;
+            let found = match GitSource::parse(&path) {
+                Some(git) => {
+                    let mut git = git.map_err(|error| at(word.span, error.to_string()))?;
+                    git.keep_git_dir = add.keep_git_dir.unwrap_or(git.keep_git_dir);
+                    git.checksum = checksum.clone().or(git.checksum);
+                    CopySource::Git(git)
+                }
+                None if path.starts_with("http://") || path.starts_with("https://") => {
+                    let checksum = checksum
+                        .as_deref()
+                        .map(|text| {
+                            text.parse().map_err(|error| at(span, format!("invalid --checksum: {error}")))
+                        })
+                        .transpose()?;
+                    CopySource::Url { url: path.clone(), checksum, unpack: add.unpack == Some(true) }
+                }
+                None => continue,
+            };
+            remote.insert(path, found);
+        }
+        if checksum.is_some() && (remote.is_empty() || add.sources.len() > 1) {
+            return Err(at(span, "`--checksum` needs exactly one source, and a remote one"));
+        }
+        let has_git = remote.values().any(|source| matches!(source, CopySource::Git(_)));
+        if add.keep_git_dir.is_some() && !has_git {
+            return Err(at(span, "`--keep-git-dir` is only possible with a git source"));
+        }
+        Ok(remote)
     }
 
     fn files(
@@ -93,7 +125,7 @@ impl Lowering<'_> {
         span: Span,
     ) -> Result<()> {
         let escape = self.escape();
-        let (mut paths, mut inline) = (Vec::new(), Vec::new());
+        let (mut sources, mut inline) = (Vec::new(), Vec::new());
         let mut line = common.keyword.to_owned();
         if common.parents {
             line.push_str(" --parents");
@@ -113,7 +145,19 @@ impl Lowering<'_> {
                 Written::Path(word) => {
                     let path = state.expand(word, escape)?;
                     let _ = write!(line, " {path}");
-                    paths.push(path);
+                    match (common.remote.get(&path), sources.last_mut()) {
+                        (Some(remote), _) => sources.push(remote.clone()),
+                        // Neighbouring paths of one origin are one source.
+                        (None, Some(CopySource::Node { paths, .. } | CopySource::Context { paths, .. })) => {
+                            paths.push(path);
+                        }
+                        (None, _) => sources.push(match &origin {
+                            Origin::Node(node) => CopySource::Node { node: *node, paths: vec![path] },
+                            Origin::Context(name) => {
+                                CopySource::Context { name: name.clone(), paths: vec![path] }
+                            }
+                        }),
+                    }
                 }
                 Written::Heredoc(at_heredoc) => {
                     let Some(heredoc) = instruction.heredocs.get(*at_heredoc) else { continue };
@@ -134,13 +178,6 @@ impl Lowering<'_> {
         }
         let destination = state.expand(common.destination, escape)?;
         let _ = write!(line, " {destination} # buildkit");
-        let mut sources = Vec::new();
-        if !paths.is_empty() {
-            sources.push(match origin {
-                Origin::Node(node) => CopySource::Node { node, paths },
-                Origin::Context(name) => CopySource::Context { name, paths },
-            });
-        }
         // Paths come before here-documents, whatever the order in the line.
         if !inline.is_empty() {
             sources.push(CopySource::Inline(inline));
@@ -201,12 +238,6 @@ pub(super) fn absolute(base: &str, path: &str) -> String {
         }
     }
     format!("/{}", parts.join("/"))
-}
-
-/// Whether ADD fetches this source over a network.
-fn is_remote(path: &str) -> bool {
-    let lower = path.to_ascii_lowercase();
-    ["http://", "https://", "git://", "ssh://", "git@"].iter().any(|scheme| lower.starts_with(scheme))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What becomes of a finished image.
 
+mod directory;
 mod manifest;
 mod publish;
 mod write;

@@ -6,13 +6,37 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use layer_store::Digest;
+use bytes::{Bytes, BytesMut};
 use layer_store::layer::DiffOptions;
 use layer_store::store::{Custodian, Durability};
+use layer_store::{Digest, Store, StoreOptions};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe;
+use tokio::sync::oneshot;
 
+mod capabilities;
+mod client;
+mod command;
+mod custodian;
+mod enter;
 mod error;
+mod failure;
+mod features;
+mod files;
+mod ids;
+mod init;
+mod keeper;
+mod mounting;
+mod probe;
 mod report;
+mod resolve;
+mod root;
+mod seccomp;
 mod step;
+mod step_mounts;
+mod sys;
+mod system_mounts;
+mod wire;
 
 pub use error::SandboxError;
 pub use report::{Degradation, Diagnosis, Failure, Isolation, Report, Rung, Verdict};
@@ -20,6 +44,10 @@ pub use step::{
     ExitStatus, Finished, MountSource, Network, Output, OutputSender, SecretBytes, Step, StepMount, StepUser,
     Ulimit,
 };
+
+use client::Client;
+use custodian::KeeperCustodian;
+use wire::{NotRun, Reply, Request};
 
 /// How a sandbox is started.
 #[derive(Debug, Clone)]
@@ -34,18 +62,32 @@ pub struct SandboxSettings {
 
 /// Becomes the helper process if this process was started as one. The binary calls it first thing in `main`; it
 /// returns only in an ordinary process.
-pub fn run_helper_if_asked() {}
+pub fn run_helper_if_asked() {
+    enter::run_if_asked();
+}
 
 /// A place to run steps in. Dropping it ends its helper process and every step.
 pub struct Sandbox {
+    settings: SandboxSettings,
     report: Report,
+    client: Arc<Client>,
 }
 
 impl Sandbox {
     /// Finds the best isolation by trying and starts the helper process. Costs a few milliseconds.
     pub async fn start(settings: SandboxSettings) -> Result<Self, SandboxError> {
-        let _ = settings;
-        unimplemented!()
+        blocking("start the sandbox", move || Self::start_now(settings)).await?
+    }
+
+    fn start_now(settings: SandboxSettings) -> Result<Self, SandboxError> {
+        let mut attempts = Vec::new();
+        for rung in rungs(settings.isolation) {
+            match Client::start(&settings, rung) {
+                Ok((client, report)) => return Ok(Self { settings, report, client: Arc::new(client) }),
+                Err(failure) => attempts.push((rung, failure)),
+            }
+        }
+        Err(SandboxError::Refused { attempts })
     }
 
     /// What the steps get.
@@ -57,14 +99,55 @@ impl Sandbox {
     /// Who handles files of subordinate ids for the store; `None` where this process may do all itself.
     #[must_use]
     pub fn custodian(&self) -> Option<Arc<dyn Custodian>> {
-        unimplemented!()
+        match self.report.rung {
+            Rung::Root | Rung::Chroot => None,
+            Rung::Userns | Rung::Single => Some(Arc::new(KeeperCustodian::new(Arc::clone(&self.client)))),
+        }
     }
 
     /// Runs a step to its end; its output is sent as it comes, to the last byte, before this returns. A command that
     /// fails is no error. Dropping the future kills the step and all its processes.
     pub async fn run(&self, step: Step, output: OutputSender) -> Result<Finished, SandboxError> {
-        let _ = (step, output);
-        unimplemented!()
+        let failed = |action| move |source: std::io::Error| SandboxError::Io { action, source };
+        let (stdout, stdout_writer) = stream().map_err(failed("make a pipe for the output"))?;
+        let (stderr, stderr_writer) = stream().map_err(failed("make a pipe for the output"))?;
+        let mut fds = vec![stdout_writer, stderr_writer];
+        for mount in &step.mounts {
+            if let StepMount::Secret { bytes, .. } = mount {
+                fds.push(wire::memory_file(&bytes.0).map_err(failed("pass a secret to the step"))?);
+            }
+        }
+        let upper = step.scratch.join("upper");
+        let id = self.client.next_id();
+        let (answer, answered) = oneshot::channel();
+        let mut running = Running { client: &self.client, id: Some(id) };
+        self.client.send(id, &Request::Run { id, step: Box::new(step) }, &fds, move |reply| {
+            let _ = answer.send(reply);
+        });
+        drop(fds);
+        let ((), (), answer) = tokio::join!(
+            forward(stdout, Output::Stdout, output.clone()),
+            forward(stderr, Output::Stderr, output),
+            answered,
+        );
+        running.id = None;
+        match answer.unwrap_or_else(|_| Err(SandboxError::HelperGone("it ended".to_owned())))?.0 {
+            Reply::Finished { status, out_of_memory, owners, .. } => {
+                Ok(Finished { status, upper, out_of_memory, owners })
+            }
+            Reply::NotRun { why, .. } => Err(match why {
+                NotRun::Setup(failure) => SandboxError::Setup(failure),
+                NotRun::Mount { target, reason } => SandboxError::Mount { target, reason },
+                NotRun::Command { program, reason, status } => {
+                    SandboxError::Command { program, reason, status }
+                }
+                NotRun::Killed => {
+                    let rung = Some(self.report.rung);
+                    SandboxError::Setup(Failure { rung, ..failure::because("waitid", "the step was killed") })
+                }
+            }),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Makes a finished step's upper directory a layer over the stack of layers `below` (bottom first) and returns
@@ -75,13 +158,97 @@ impl Sandbox {
         below: &[Digest],
         options: DiffOptions,
     ) -> Result<Digest, SandboxError> {
-        let _ = (upper, below, options);
-        unimplemented!()
+        let (upper, below, client) = (upper.to_owned(), below.to_vec(), Arc::clone(&self.client));
+        if self.custodian().is_some() {
+            return blocking("commit the step", move || {
+                let id = client.next_id();
+                let request = Request::Commit { id, upper: upper.as_path().into(), below, options };
+                match client.ask(id, &request, &[])?.0 {
+                    Reply::Committed { diff_id, .. } => Ok(diff_id),
+                    Reply::Failed { message, .. } => Err(SandboxError::Commit(message)),
+                    other => Err(unexpected(&other)),
+                }
+            })
+            .await?;
+        }
+        let settings = self.settings.clone();
+        blocking("commit the step", move || {
+            let options_of_store = StoreOptions { durability: settings.durability, custodian: None };
+            let store = Store::open(&settings.store_root, options_of_store);
+            store
+                .and_then(|store| store.commit_upper(&upper, &store.view(&below)?, &options))
+                .map_err(|error| SandboxError::Commit(error.to_string()))
+        })
+        .await?
     }
 }
 
 /// Tries every rung and says what each would give, without running anything.
 pub async fn doctor(settings: SandboxSettings) -> Diagnosis {
-    let _ = settings;
-    unimplemented!()
+    let tried = blocking("look around", move || {
+        let tried = Rung::ALL.map(|rung| match Client::start(&settings, rung) {
+            Ok((_, report)) => (rung, Verdict::Works(report)),
+            Err(failure) => (rung, Verdict::Refused(failure)),
+        });
+        Vec::from(tried)
+    });
+    let rungs = tried.await.unwrap_or_default();
+    let works =
+        |rung| rungs.iter().any(|(other, verdict)| *other == rung && matches!(verdict, Verdict::Works(_)));
+    let chosen = self::rungs(Isolation::Auto).into_iter().find(|rung| works(*rung));
+    Diagnosis { rungs, chosen }
+}
+
+/// Which rungs are tried, best first.
+fn rungs(isolation: Isolation) -> Vec<Rung> {
+    match isolation {
+        Isolation::Auto => vec![Rung::Root, Rung::Userns, Rung::Single, Rung::Chroot],
+        Isolation::Root => vec![Rung::Root],
+        Isolation::Userns => vec![Rung::Userns],
+        Isolation::Single => vec![Rung::Single],
+        Isolation::Chroot => vec![Rung::Chroot],
+    }
+}
+
+/// Kills a step whose future is dropped.
+struct Running<'a> {
+    client: &'a Client,
+    id: Option<u64>,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.client.cancel(id);
+        }
+    }
+}
+
+/// A pipe: this side reads without blocking, the step writes as usual.
+fn stream() -> std::io::Result<(pipe::Receiver, std::os::fd::OwnedFd)> {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&reader, true)?;
+    Ok((pipe::Receiver::from_owned_fd(reader)?, writer))
+}
+
+/// Sends all that comes until the last holder of the other side is gone.
+async fn forward(mut from: pipe::Receiver, which: Output, to: OutputSender) {
+    let mut buffer = BytesMut::with_capacity(64 << 10);
+    while let Ok(1..) = from.read_buf(&mut buffer).await {
+        let bytes: Bytes = buffer.split().freeze();
+        let _ = to.send((which, bytes)).await;
+        buffer.reserve(64 << 10);
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    action: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, SandboxError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| SandboxError::Io { action, source: std::io::Error::other(error) })
+}
+
+fn unexpected(reply: &Reply) -> SandboxError {
+    SandboxError::HelperGone(format!("it answered out of turn: {reply:?}"))
 }

@@ -2,26 +2,33 @@
 
 use std::ffi::OsString;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::wire;
+
 /// One command to run over a stack of trees.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Step {
     /// The trees of the layers below, bottom first. Empty for `FROM scratch`.
+    #[serde(with = "wire::list")]
     pub lowers: Vec<PathBuf>,
     /// An empty directory on the store's filesystem. `upper/` and `work/` are made in it; the caller owns and
     /// removes it (through the custodian where there is one).
+    #[serde(with = "wire::path")]
     pub scratch: PathBuf,
     /// What `--mount` asks for, in the order of the Dockerfile.
     pub mounts: Vec<StepMount>,
     /// The program and its arguments. A name without `/` is looked up in `PATH` of [`Step::env`], inside the image.
+    #[serde(with = "wire::list")]
     pub argv: Vec<OsString>,
     /// `NAME=value`, exactly what the command gets.
+    #[serde(with = "wire::list")]
     pub env: Vec<OsString>,
     /// The working directory inside the image; made (0755, root) where it is missing.
+    #[serde(with = "wire::path")]
     pub cwd: PathBuf,
     /// Who runs it.
     pub user: StepUser,
@@ -42,6 +49,7 @@ pub struct Step {
     /// See [`Step::cap_add`].
     pub cap_drop: Vec<String>,
     /// Device nodes of the host that the step sees at the same path.
+    #[serde(with = "wire::list")]
     pub devices: Vec<PathBuf>,
 }
 
@@ -104,13 +112,14 @@ pub struct Ulimit {
 
 /// What a step sees beside its own filesystem. Targets are paths inside the image; symlinks on the way are followed
 /// inside the image only. A target that is missing is made for the time of the step and leaves no trace.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum StepMount {
     /// A directory or file from elsewhere.
     Bind {
         /// From where.
         source: MountSource,
         /// To where.
+        #[serde(with = "wire::path")]
         target: PathBuf,
         /// Refuses writes. Otherwise they are accepted and forgotten.
         readonly: bool,
@@ -118,6 +127,7 @@ pub enum StepMount {
     /// Memory.
     Tmpfs {
         /// Where.
+        #[serde(with = "wire::path")]
         target: PathBuf,
         /// At most this many bytes; `None` is the kernel's default.
         size: Option<u64>,
@@ -125,10 +135,13 @@ pub enum StepMount {
     /// A directory of the host whose changes stay there.
     Cache {
         /// The directory.
+        #[serde(with = "wire::path")]
         source: PathBuf,
         /// A directory below it, resolved inside it.
+        #[serde(with = "wire::path")]
         subpath: PathBuf,
         /// Where.
+        #[serde(with = "wire::path")]
         target: PathBuf,
         /// Refuses writes.
         readonly: bool,
@@ -138,6 +151,7 @@ pub enum StepMount {
         /// Its bytes.
         bytes: SecretBytes,
         /// Where.
+        #[serde(with = "wire::path")]
         target: PathBuf,
         /// Permission bits.
         mode: u32,
@@ -149,8 +163,10 @@ pub enum StepMount {
     /// A socket that forwards to a socket of the host.
     Ssh {
         /// The agent's socket on the host.
+        #[serde(with = "wire::path")]
         socket: PathBuf,
         /// Where.
+        #[serde(with = "wire::path")]
         target: PathBuf,
         /// Permission bits.
         mode: u32,
@@ -161,28 +177,58 @@ pub enum StepMount {
     },
 }
 
+impl StepMount {
+    /// Where it is mounted.
+    #[must_use]
+    pub fn target(&self) -> &Path {
+        match self {
+            Self::Bind { target, .. }
+            | Self::Tmpfs { target, .. }
+            | Self::Cache { target, .. }
+            | Self::Secret { target, .. }
+            | Self::Ssh { target, .. } => target,
+        }
+    }
+}
+
 /// Where a bind mount comes from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum MountSource {
     /// A directory or a file of the host, and a path below it that is resolved inside it.
     Host {
         /// The directory or file.
+        #[serde(with = "wire::path")]
         path: PathBuf,
         /// What of it; empty for all.
+        #[serde(with = "wire::path")]
         subpath: PathBuf,
     },
     /// The merge of trees: another stage or image.
     Layers {
         /// Trees, bottom first.
+        #[serde(with = "wire::list")]
         lowers: Vec<PathBuf>,
         /// What of it; empty for all. Resolved inside the merge.
+        #[serde(with = "wire::path")]
         subpath: PathBuf,
     },
 }
 
-/// Bytes that do not show in logs.
-#[derive(Clone)]
+/// Bytes that do not show in logs. Serialised they are empty: they travel in a memory file of their own.
+#[derive(Clone, Default)]
 pub struct SecretBytes(pub Bytes);
+
+impl Serialize for SecretBytes {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretBytes {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        <()>::deserialize(from).map(|()| Self::default())
+    }
+}
 
 impl std::fmt::Debug for SecretBytes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use layer_store::layer::{FileSource, Form, NewEntry, NewKind};
+use layer_store::layer::{Form, NewEntry};
+use layer_store::store::Scratch;
 use layer_store::{Digest, Store, View};
 use tokio::runtime::Handle;
 
@@ -10,14 +11,21 @@ use super::exec::stacked;
 use super::record::{self, StepRecord};
 use super::{Layers, Solved, Solver, key};
 use crate::context::LocalContext;
-use crate::copy::{self as files, ModeChange, Owner, Request, Source};
+use crate::context::git::GitSource;
+use crate::copy::{self as files, Fetched, ModeChange, Owner, Request, Source};
 use crate::error::{Error, Result};
 use crate::event::Outcome;
 use crate::graph::{CopyOp, CopySource, Node, NodeId, Unpack, WorkdirOp};
 use crate::users;
 
 impl Solver {
-    pub(super) async fn copy(&self, id: NodeId, node: &Node, op: &CopyOp, inputs: &[Arc<Solved>]) -> Result<Solved> {
+    pub(super) async fn copy(
+        &self,
+        id: NodeId,
+        node: &Node,
+        op: &CopyOp,
+        inputs: &[Arc<Solved>],
+    ) -> Result<Solved> {
         let below = inputs[0].layers.clone();
         let mut stacks = inputs[1..].iter();
         let mut sources = Vec::new();
@@ -25,13 +33,25 @@ impl Solver {
             sources.push(match source {
                 CopySource::Context { name, paths } => {
                     let context = self.inner.around.contexts.get(name).cloned().ok_or_else(|| {
-                        Error::invalid("this build has no context directory, so there is nothing to copy from")
+                        Error::invalid(
+                            "this build has no context directory, so there is nothing to copy from",
+                        )
                     })?;
                     Origin::Context(context, paths.clone())
                 }
                 CopySource::Node { paths, .. } => {
                     let stack = stacks.next().map(|solved| solved.layers.clone()).unwrap_or_default();
                     Origin::Stack(stack, paths.clone())
+                }
+                CopySource::Url { url, checksum, unpack } => {
+                    let fetched = self.fetch(url, *checksum).await?;
+                    Origin::Fetched(fetched, *unpack)
+                }
+                CopySource::Git(git) => Origin::Git(git.clone(), git.commit().await?),
+                CopySource::Archive(digest) => {
+                    let spooled = self.inner.around.archives.get(digest).cloned();
+                    let spooled = spooled.ok_or_else(|| Error::Internal(format!("archive {digest} is not spooled")))?;
+                    Origin::Fetched(spooled, true)
                 }
                 CopySource::Inline(files) => Origin::Inline(
                     files.iter().map(|file| (file.name.clone(), file.content.clone().into_bytes())).collect(),
@@ -95,6 +115,35 @@ impl Solver {
         Ok(stacked(below, known, false))
     }
 
+    /// Fetches a file, and checks it.
+    async fn fetch(&self, url: &str, checksum: Option<Digest>) -> Result<Fetched> {
+        let around = &self.inner.around;
+        let store = around.store.clone();
+        let scratch = Self::blocking(move || Ok(store.scratch()?)).await?;
+        let download = around.client.download(url, scratch.path(), None).await?;
+        let download = download.ok_or_else(|| Error::Internal("an unasked-for 304".to_owned()))?;
+        if let Some(expected) = checksum.filter(|expected| *expected != download.digest) {
+            return Err(Error::invalid(format!(
+                "`{url}` is {}, but `--checksum` says {expected}",
+                download.digest
+            )));
+        }
+        let path = url.split(['?', '#']).next().unwrap_or(url);
+        let path = path.split_once("://").map_or(path, |(_, rest)| rest);
+        let last = path
+            .split_once('/')
+            .and_then(|(_, path)| path.rsplit('/').next())
+            .filter(|name| !name.is_empty());
+        let name = download.name.clone().or_else(|| last.map(str::to_owned));
+        Ok(Fetched {
+            name: name.unwrap_or_else(|| "__unnamed__".to_owned()),
+            mtime: download.version.modified().unwrap_or(0),
+            file: download.file,
+            size: download.size,
+            digest: download.digest,
+        })
+    }
+
     /// A tree for a layer that a command will see, a tar for others.
     fn form(&self, id: NodeId) -> Form {
         if self.inner.seen_by_commands[id.position()] { Form::Tree } else { Form::Tar }
@@ -106,6 +155,8 @@ enum Origin {
     Context(Arc<LocalContext>, Vec<String>),
     Stack(Vec<Digest>, Vec<String>),
     Inline(Vec<(String, Vec<u8>)>),
+    Fetched(Fetched, bool),
+    Git(GitSource, String),
 }
 
 /// One COPY on its own thread: selecting, hashing and writing block.
@@ -154,7 +205,7 @@ impl Work {
         // Names of owners stand in the image; numbers and nothing need no look into it.
         let mut view = None;
         if let Some(text) = &op.chown {
-            let names = if users::is_numeric(text) {
+            let names = if is_numeric(text) {
                 View::default()
             } else {
                 let below_view = self.handle.block_on(self.layers.view(&below))?;
@@ -169,22 +220,31 @@ impl Work {
             .iter()
             .map(|origin| match origin {
                 Origin::Stack(stack, _) => self.handle.block_on(self.layers.view(stack)),
-                Origin::Context(..) | Origin::Inline(_) => Ok(View::default()),
+                _ => Ok(View::default()),
             })
             .collect::<Result<Vec<_>>>()?;
+        let checkouts = origins.iter().map(|origin| self.checkout(origin)).collect::<Result<Vec<_>>>()?;
         let mut selection: Option<files::Selection<'_>> = None;
         let mut digests = Vec::new();
-        for (origin, origin_view) in origins.iter().zip(&views) {
-            let (source, paths, local) = match origin {
-                Origin::Context(context, paths) => (Source::Context(context.as_ref()), paths.clone(), true),
+        for ((origin, origin_view), checkout) in origins.iter().zip(&views).zip(&checkouts) {
+            let (source, paths, unpack) = match origin {
+                Origin::Context(context, paths) => {
+                    (Source::Context(context.as_ref()), paths.clone(), op.unpack == Unpack::Recognised)
+                }
                 Origin::Stack(_, paths) => (Source::View(&self.store, origin_view), paths.clone(), false),
                 Origin::Inline(inline) => (Source::Inline(inline.clone()), Vec::new(), false),
+                Origin::Fetched(fetched, unpack) => (Source::Fetched(fetched.clone()), Vec::new(), *unpack),
+                Origin::Git(..) => match checkout {
+                    Some((context, _)) => (Source::Checkout(context), Vec::new(), false),
+                    None => continue,
+                },
             };
             request.sources = paths;
-            request.unpack = local && op.unpack == Unpack::Recognised;
+            request.unpack = unpack;
             let part = files::select(source, &request)?;
-            if let Origin::Stack(..) = origin {
-                self.fetch_bytes(&part)?;
+            if let Origin::Stack(stack, _) = origin {
+                // Files of a base image are read from its blobs, which may not be here.
+                self.handle.block_on(self.layers.bytes(stack))?;
             }
             digests.push(part.digest(&request)?);
             match &mut selection {
@@ -219,7 +279,6 @@ impl Work {
                 None => Vec::new(),
             };
             clamp(&mut entries, self.epoch);
-            self.fetch_sources(&entries)?;
             let diff_id = self.store.write_layer(entries, self.form)?;
             if let Some(selection) = &selection {
                 selection.verify()?;
@@ -242,39 +301,37 @@ impl Work {
         Ok(stacked(below, known, false))
     }
 
+    /// The files of a git source, in a directory that goes with the scratch.
+    fn checkout(&self, origin: &Origin) -> Result<Option<(LocalContext, Scratch)>> {
+        let Origin::Git(git, commit) = origin else { return Ok(None) };
+        let scratch = self.store.scratch()?;
+        let directory = self.handle.block_on(git.checkout(commit, scratch.path()))?;
+        // The subdirectory comes from outside: it is resolved inside the checkout.
+        let context = LocalContext::open_below(&directory, &git.subdirectory)?;
+        Ok(Some((context, scratch)))
+    }
+
     /// The key by stacks and patterns, if no source needs a look at its files.
     fn definition_key(&self, op: &CopyOp, below: &[Digest], origins: &[Origin]) -> Option<Digest> {
         let digests = origins
             .iter()
             .map(|origin| match origin {
                 Origin::Stack(stack, paths) => Some(key::source_definition(stack, paths, &op.exclude)),
-                Origin::Context(..) | Origin::Inline(_) => None,
+                Origin::Git(git, commit) => Some(git.key(commit)),
+                Origin::Context(..) | Origin::Inline(_) | Origin::Fetched(..) => None,
             })
             .collect::<Option<Vec<_>>>()?;
         Some(key::copy(op, below, &digests, self.epoch))
-    }
-
-    /// Files of a base image are read from its blobs, which may not be here.
-    fn fetch_bytes(&self, selection: &files::Selection<'_>) -> Result<()> {
-        self.handle.block_on(self.layers.bytes(&selection.layers()))
-    }
-
-    fn fetch_sources(&self, entries: &[NewEntry]) -> Result<()> {
-        let mut layers: Vec<Digest> = entries
-            .iter()
-            .filter_map(|entry| match &entry.kind {
-                NewKind::File { source: FileSource::Layer { diff_id, .. }, .. } => Some(*diff_id),
-                _ => None,
-            })
-            .collect();
-        layers.sort_unstable();
-        layers.dedup();
-        self.handle.block_on(self.layers.bytes(&layers))
     }
 }
 
 fn parse_mode(text: &str) -> Result<ModeChange> {
     text.parse().map_err(|error| Error::invalid(format!("{error}")))
+}
+
+/// Whether an owner is given by numbers alone, so that no file of the image is needed.
+fn is_numeric(owner: &str) -> bool {
+    owner.split(':').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// No time of a new layer is after the epoch of the build.

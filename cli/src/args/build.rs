@@ -32,9 +32,6 @@ pub(crate) struct BuildArgs {
     /// Label of the image
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) label: Vec<String>,
-    /// Annotation of the manifest
-    #[arg(long, value_name = "NAME=VALUE")]
-    pub(crate) annotation: Vec<String>,
     /// Do not use results of earlier builds
     #[arg(long)]
     pub(crate) no_cache: bool,

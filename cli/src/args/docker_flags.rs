@@ -40,14 +40,20 @@ const fn refused(name: &'static str, value: bool, reason: &'static str) -> Docke
 }
 
 const LATER: &str = "the build cache is the local store so far; keep $RBUILD_ROOT between builds";
-const ATTESTATIONS: &str = "attestations are not written yet; a signer such as cosign can attach them after the push";
-const LIMITS: &str = "RUN steps have no limits of their own yet; start rbuild inside a limited cgroup (`systemd-run`)";
+const ATTESTATIONS: &str =
+    "attestations are not written yet; a signer such as cosign can attach them after the push";
+const LIMITS: &str =
+    "RUN steps have no limits of their own yet; start rbuild inside a limited cgroup (`systemd-run`)";
 
 /// Every flag of `docker build` and `docker buildx build`, by name.
 pub(crate) const FLAGS: &[DockerFlag] = &[
     works("add-host"),
     works("allow"),
-    works("annotation"),
+    refused(
+        "annotation",
+        true,
+        "annotations are not written yet; labels (`--label`) are kept in the image itself",
+    ),
     refused("attest", true, ATTESTATIONS),
     works("build-arg"),
     works("build-context"),
@@ -94,7 +100,11 @@ pub(crate) const FLAGS: &[DockerFlag] = &[
         "the sandbox chooses its own profile; `rbuild doctor` shows it, and `--isolation` sets the least that is good enough",
     ),
     works("shm-size"),
-    refused("squash", false, "layers are kept apart so that registries and caches can share them; use a last stage with `COPY --from`"),
+    refused(
+        "squash",
+        false,
+        "layers are kept apart so that registries and caches can share them; use a last stage with `COPY --from`",
+    ),
     works("ssh"),
     works("tag"),
     works("target"),
@@ -122,8 +132,9 @@ pub(crate) fn refusal(build: &ArgMatches) -> Option<String> {
         let State::Refused(reason) = flag.state else { return None };
         let typed = build.value_source(flag.name) == Some(ValueSource::CommandLine);
         // `--provenance=false` and `--sbom=false` ask for what happens anyway.
-        let declined =
-            || build.get_many::<String>(flag.name).is_some_and(|mut values| values.all(|value| value == "false"));
+        let declined = || {
+            build.get_many::<String>(flag.name).is_some_and(|mut values| values.all(|value| value == "false"))
+        };
         (typed && !declined()).then(|| format!("`--{}` is not supported: {reason}", flag.name))
     })
 }
@@ -158,7 +169,7 @@ mod tests {
         let manual = include_str!("../../../docs/cli.md");
         for flag in FLAGS {
             let row = match flag.state {
-                State::Works => format!("| `--{}` | works |", flag.name),
+                State::Works => format!("| `--{}` | works | |", flag.name),
                 State::NothingToDo(reason) => format!("| `--{}` | nothing to do | {reason} |", flag.name),
                 State::Refused(reason) => format!("| `--{}` | refused | {reason} |", flag.name),
             };

@@ -44,8 +44,9 @@ pub(crate) struct GlobalArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Build an image from a Dockerfile
-    
     Build(Box<BuildArgs>),
+    /// Check a Dockerfile and build nothing
+    Check(Box<BuildArgs>),
     /// List images
     Images(image::ImagesArgs),
     /// Give an image another name
@@ -137,6 +138,7 @@ pub(crate) fn definition() -> clap::Command {
     let with_refused = |build: clap::Command| build.args(docker_flags::arguments());
     Cli::command()
         .mut_subcommand("build", with_refused)
+        .mut_subcommand("check", with_refused)
         .mut_subcommand("image", |image| image.mut_subcommand("build", with_refused))
 }
 
@@ -147,7 +149,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, cl
         .map_err(|mistake| definition.error(clap::error::ErrorKind::InvalidSubcommand, mistake))?;
     let matches = definition.try_get_matches_from_mut(words)?;
     let build = match matches.subcommand() {
-        Some(("build", build)) => Some(build),
+        Some(("build" | "check", build)) => Some(build),
         Some(("image", image)) => image.subcommand_matches("build"),
         _ => None,
     };
@@ -175,7 +177,13 @@ mod tests {
 
     #[test]
     fn a_build_needs_no_command() {
-        for line in ["build -t app:1.0 .", "-t app:1.0 .", "-t images .", "--debug -t app:1.0 .", "image build -t a ."] {
+        for line in [
+            "build -t app:1.0 .",
+            "-t app:1.0 .",
+            "-t images .",
+            "--debug -t app:1.0 .",
+            "image build -t a .",
+        ] {
             assert!(matches!(command(line), Ok(Command::Build(_))), "{line}");
         }
         assert!(matches!(command("images"), Ok(Command::Images(_))));

@@ -5,7 +5,10 @@ use std::path::Path;
 
 /// The words with `build` put in where no command stands. A lone word that is nearly a command and not a directory is
 /// a mistake, with the command that was meant.
-pub(super) fn with_command(mut words: Vec<OsString>, definition: &clap::Command) -> Result<Vec<OsString>, String> {
+pub(super) fn with_command(
+    mut words: Vec<OsString>,
+    definition: &clap::Command,
+) -> Result<Vec<OsString>, String> {
     let mut at = 1;
     // Options of the whole program may stand in front of the command.
     while let Some(word) = words.get(at).and_then(|word| word.to_str()) {
@@ -30,7 +33,13 @@ pub(super) fn with_command(mut words: Vec<OsString>, definition: &clap::Command)
     if known.iter().any(|name| word == OsStr::new(name)) {
         return Ok(words);
     }
-    if let Some(meant) = nearly(word, &known) {
+    // What the help does not show is not suggested either.
+    let shown: Vec<String> = definition
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+        .map(|command| command.get_name().to_owned())
+        .collect();
+    if let Some(meant) = nearly(word, &shown) {
         return Err(format!(
             "there is no command `{}`, and no directory of that name; did you mean `{meant}`?",
             word.display()
@@ -92,7 +101,9 @@ mod tests {
 
     #[test]
     fn distances() {
-        for (one, other, wanted) in [("", "", 0), ("imags", "images", 1), ("psuh", "push", 1), ("pull", "push", 2)] {
+        for (one, other, wanted) in
+            [("", "", 0), ("imags", "images", 1), ("psuh", "push", 1), ("pull", "push", 2)]
+        {
             assert_eq!(distance(one, other), wanted, "{one} {other}");
         }
     }

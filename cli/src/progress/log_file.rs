@@ -94,7 +94,9 @@ impl State {
             }
             Event::Transfer { digest, what, upload, done, total } if done >= total => {
                 let verb = if upload { "pushed to" } else { "pulled from" };
-                self.file.as_mut().map_or(Ok(()), |file| writeln!(file, "{digest} {total} bytes {verb} {what}"))
+                self.file
+                    .as_mut()
+                    .map_or(Ok(()), |file| writeln!(file, "{digest} {total} bytes {verb} {what}"))
             }
             Event::Warning { message } => {
                 self.file.as_mut().map_or(Ok(()), |file| writeln!(file, "warning: {message}"))
@@ -104,7 +106,8 @@ impl State {
     }
 
     fn flush_line(&mut self, step: StepId) -> io::Result<()> {
-        let Some((started, pending)) = self.steps.get_mut(&step).filter(|(_, pending)| !pending.is_empty()) else {
+        let Some((started, pending)) = self.steps.get_mut(&step).filter(|(_, pending)| !pending.is_empty())
+        else {
             return Ok(());
         };
         let (elapsed, line) = (started.elapsed(), std::mem::take(pending));

@@ -6,7 +6,7 @@ mod build;
 mod codec;
 pub mod path;
 
-pub use build::Builder;
+pub use build::{Builder, Change};
 pub use path::PathBytes;
 
 /// One entry of a layer.
@@ -145,6 +145,13 @@ impl Index {
         entries.reverse();
         let implied = implied_by(&entries);
         Self { entries, implied, ..Self::default() }
+    }
+
+    /// The index of a canonical tar of `size` bytes, from its entries in their order and what is kept of their bytes.
+    pub(crate) fn canonical(entries: Vec<Entry>, inline: Vec<(PathBytes, Vec<u8>)>, size: u64) -> Self {
+        let implied = implied_by(&entries);
+        let tar = TarFacts { size, canonical: true };
+        Self { entries, implied, sparse: BTreeMap::new(), inline: inline.into_iter().collect(), tar }
     }
 
     /// All entries in path order.

@@ -1,12 +1,16 @@
 //! A layer's forms, and how one is made from another.
 
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::layer::NewEntry;
+use super::tree::TreeWriter;
+use super::{Limits, TarLimits};
+use crate::error::IoContext as _;
+use crate::index::Kind;
 use crate::{Digest, Index, Result, Store, View};
 
 /// Which form of a layer is wanted beside its index.
@@ -32,75 +36,97 @@ pub struct DiffOptions {
 
 /// Layers.
 impl Store {
-    /// Whether the layer's index is here.
+    /// Whether the layer's index is here. Costs one stat.
     #[must_use]
     pub fn has_layer(&self, diff_id: &Digest) -> bool {
-        let _ = diff_id;
-        unimplemented!()
+        self.index_path(diff_id).exists()
     }
 
-    /// Whether the layer's bytes are here in any form (tree, tar or a local blob).
+    /// Whether the layer's bytes are here in any form: a tree, a tar, a local blob, or an index of a layer that needs
+    /// no bytes.
     #[must_use]
     pub fn has_bytes(&self, diff_id: &Digest) -> bool {
-        let _ = diff_id;
-        unimplemented!()
+        self.has_tree(diff_id)
+            || self.has_tar(diff_id)
+            || self.local_blob(diff_id).is_ok_and(|blob| blob.is_some())
+            || self.find_index(diff_id).is_ok_and(|index| index.is_some_and(|index| is_bare(&index)))
     }
 
     /// The layer's index. Kept in memory after the first call.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Missing`]; [`crate::Error::Malformed`] if the file is damaged.
     pub fn index(&self, diff_id: &Digest) -> Result<Arc<Index>> {
-        let _ = diff_id;
-        unimplemented!()
+        self.find_index(diff_id)?.ok_or_else(|| Self::missing(diff_id))
     }
 
     /// The view of a stack of layers, bottom first.
     pub fn view(&self, diff_ids: &[Digest]) -> Result<View> {
-        let _ = diff_ids;
-        unimplemented!()
+        let layers = diff_ids.iter().map(|diff_id| Ok((*diff_id, self.index(diff_id)?)));
+        Ok(View::new(layers.collect::<Result<_>>()?))
     }
 
-    /// Reads a layer's blob once, as it comes: checks that it inflates to `diff_id`, and leaves the index and the
-    /// form that is wanted. Single flight across processes; if the layer is here in that form, nothing is read.
-    pub fn apply(&self, blob: &mut dyn Read, diff_id: &Digest, form: Form) -> Result<()> {
-        let _ = (blob, diff_id, form);
-        unimplemented!()
-    }
-
-    /// The layer's tree, made from its tar or a local blob if it is not here yet.
+    /// The layer's tree, made from its tar or a local blob if it is not here yet. Single flight across processes.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Missing`] if there is nothing to make it from; those of [`Store::apply`].
     pub fn tree(&self, diff_id: &Digest) -> Result<PathBuf> {
-        let _ = diff_id;
-        unimplemented!()
+        let place = self.tree_path(diff_id);
+        if self.has_tree(diff_id) {
+            return Ok(place);
+        }
+        let _lock = self.lock("layer", diff_id)?;
+        if self.has_tree(diff_id) {
+            return Ok(place);
+        }
+        let mut source: Box<dyn Read> = if self.has_tar(diff_id) {
+            let path = self.tar_path(diff_id);
+            Box::new(File::open(&path).context("open", path)?)
+        } else if let Some(blob) = self.local_blob(diff_id)? {
+            Box::new(BufReader::with_capacity(1 << 18, self.open_blob(&blob)?))
+        } else if let Some(index) = self.find_index(diff_id)?
+            && is_bare(&index)
+        {
+            self.bare_tree(diff_id, &index)?;
+            return Ok(place);
+        } else {
+            return Err(Self::missing(diff_id));
+        };
+        self.apply_locked(&mut source, diff_id, Form::Tree, Limits::default(), TarLimits::default())?;
+        Ok(place)
     }
 
-    /// Writes a new layer, canonically, in one pass over its sources: hashes it and leaves the index and the form
-    /// that is wanted (`Tree` or `Tar`). The order of `entries` does not matter. Returns the diffID.
-    pub fn write_layer(&self, entries: Vec<NewEntry>, form: Form) -> Result<Digest> {
-        let _ = (entries, form);
-        unimplemented!()
+    /// A blob of the layer that is in this store.
+    pub(super) fn local_blob(&self, diff_id: &Digest) -> Result<Option<Digest>> {
+        for blob in self.known_blobs(diff_id)? {
+            if self.blob_size(&blob.digest)?.is_some() {
+                return Ok(Some(blob.digest));
+            }
+        }
+        Ok(None)
     }
 
-    /// Makes an overlay upper directory a layer: one walk gives index and diffID, then the directory becomes the
-    /// tree by a rename. `below` is the view that it was mounted over. Returns the diffID.
-    pub fn commit_upper(&self, upper: &Path, below: &View, options: &DiffOptions) -> Result<Digest> {
-        let _ = (upper, below, options);
-        unimplemented!()
+    /// The tree of a layer without bytes, from its index alone.
+    fn bare_tree(&self, diff_id: &Digest, index: &Index) -> Result<()> {
+        let scratch = self.scratch()?;
+        let tree = scratch.path().join("tree");
+        let mut writer = TreeWriter::create(&tree, self.custodian().is_some())?;
+        for entry in index.entries() {
+            if matches!(entry.kind, Kind::File { .. }) {
+                let file = writer.file(entry)?;
+                writer.finish_file(entry, &file)?;
+            } else {
+                writer.place(entry)?;
+            }
+        }
+        let owners = writer.finish(index)?;
+        self.keep_tree(diff_id, &tree, &owners)
     }
+}
 
-    /// The bytes of the regular file at `path` in the layer.
-    pub fn open_file(&self, diff_id: &Digest, path: &[u8]) -> Result<Box<dyn Read + Send>> {
-        let _ = (diff_id, path);
-        unimplemented!()
-    }
-
-    /// At most `limit` bytes of a small regular file of a view, symlinks followed inside the image; `None` where
-    /// there is no regular file. Longer ones are an error.
-    pub fn read_file(&self, view: &View, path: &[u8], limit: u64) -> Result<Option<Vec<u8>>> {
-        let _ = (view, path, limit);
-        unimplemented!()
-    }
-
-    /// Streams the uncompressed tar whose digest is the diffID.
-    pub fn write_tar(&self, diff_id: &Digest, output: &mut dyn Write) -> Result<()> {
-        let _ = (diff_id, output);
-        unimplemented!()
-    }
+/// Whether the index alone says all that the layer holds.
+pub(super) fn is_bare(index: &Index) -> bool {
+    index.content_size() == 0
 }

@@ -9,11 +9,29 @@ use std::sync::Arc;
 use crate::Digest;
 use crate::index::PathBytes;
 
+mod apply;
+mod checkout;
 mod compress;
+mod diff;
+mod foreign;
 mod forms;
+mod limits;
+mod patch;
+pub(crate) mod pipeline;
+pub(crate) mod place;
+mod read;
+pub(crate) mod tar;
+pub(crate) mod tree;
+mod write;
+
+#[cfg(test)]
+mod tests;
 
 pub use compress::{Compression, Decompressor, Encoder, KnownBlob, Limits, Origin, decompress};
+pub use diff::Moment;
+pub use foreign::{ArchiveEntry, ArchiveReader};
 pub use forms::{DiffOptions, Form};
+pub use limits::TarLimits;
 
 /// One entry of a layer to be written: what COPY, ADD and WORKDIR hand to [`crate::Store::write_layer`].
 #[derive(Debug, Clone)]

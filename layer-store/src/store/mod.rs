@@ -25,9 +25,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::error::IoContext as _;
+use crate::layer::place::IndexCache;
 use crate::{Digest, Result};
 
 mod blobs;
+mod check;
 mod collect;
 mod flock;
 pub(crate) mod graph;
@@ -39,6 +41,7 @@ pub(crate) mod root_layout;
 mod scratch;
 pub(crate) mod writing;
 
+pub use check::Problem;
 pub use flock::{InUse, Lock};
 pub use images::{ImageRecord, PlatformImage};
 pub use ingest::Ingest;
@@ -93,6 +96,7 @@ pub struct Ownership {
 pub struct Store {
     root: PathBuf,
     options: StoreOptions,
+    pub(crate) indexes: IndexCache,
 }
 
 /// The directories of a store, below its root.
@@ -123,7 +127,7 @@ impl Store {
         for name in DIRECTORIES {
             make_directory(&root.join(name), 0o755)?;
         }
-        let store = Self { root, options };
+        let store = Self { root, options, indexes: IndexCache::default() };
         store.prepare_use()?;
         store.prepare_layout()?;
         Ok(store)

@@ -481,6 +481,22 @@ impl Transport {
         Ok(client)
     }
 
+    /// The HTTP client for an address that is no registry's.
+    pub(crate) fn files(&self, url: &Url) -> Result<reqwest::Client, Error> {
+        let profile = Profile {
+            security: if url.scheme() == "http" { Security::Plain } else { Security::Verified },
+            certificates: HostCertificates::default(),
+            connect_timeout: self.settings.connect_timeout,
+        };
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&profile) {
+            return Ok(client.clone());
+        }
+        let client = self.build(&profile)?;
+        clients.insert(profile, client.clone());
+        Ok(client)
+    }
+
     fn build(&self, profile: &Profile) -> Result<reqwest::Client, Error> {
         let tls = match profile.security {
             Security::Verified => {

@@ -72,14 +72,24 @@ impl Store {
             return Ok(());
         }
         let _lock = self.lock("blobs", diff_id)?;
-        let mut known = self.blob_records(diff_id)?;
+        let before = self.blob_records(diff_id)?;
+        let mut known = before.clone();
         match known.iter_mut().find(|one| one.descriptor.digest == blob.descriptor.digest) {
             // A blob that was pulled and that we make as well stays a pulled one: it is wanted as it came.
             Some(same) if same.made_by == Origin::Pulled && blob.made_by != Origin::Pulled => return Ok(()),
-            Some(same) => *same = blob,
+            // What is known about it, where else it is for instance, adds up.
+            Some(same) => {
+                let mut annotations = std::mem::take(&mut same.descriptor.annotations);
+                annotations.append(&mut blob.descriptor.annotations);
+                *same = blob;
+                same.descriptor.annotations = annotations;
+            }
             None => known.push(blob),
         }
         known.sort_by_key(|one| one.made_by != Origin::Pulled);
+        if known == before {
+            return Ok(());
+        }
         let directory = self.layer_dir(diff_id);
         std::fs::create_dir_all(&directory).context("create", &directory)?;
         // Strings and numbers only, which serde_json cannot refuse.

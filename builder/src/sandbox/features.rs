@@ -1,0 +1,33 @@
+//! What the kernel allows in the keeper's namespaces: found once by trying, used for each step.
+
+use rustix::thread::UnshareFlags;
+use serde::{Deserialize, Serialize};
+
+/// How each part of a step's surroundings is made here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Features {
+    /// The namespaces that each step gets (`CLONE_NEW*`), without the network's.
+    pub(super) namespaces: i32,
+    /// `/proc` is the step's own; else the builder's is bound.
+    pub(super) own_proc: bool,
+    /// `/sys` can be mounted; else the builder's is bound.
+    pub(super) own_sys: bool,
+    /// Device nodes can be made; else the builder's are bound.
+    pub(super) device_nodes: bool,
+    /// The host name can be set.
+    pub(super) hostname: bool,
+    /// The root is switched by `pivot_root`; else by moving the mount and `chroot`.
+    pub(super) pivot_root: bool,
+    /// Group 5 (tty) exists, which terminals belong to.
+    pub(super) tty_group: bool,
+    /// A `seccomp` filter can be installed without giving up set-user-id programs.
+    pub(super) seccomp: bool,
+}
+
+/// Every namespace but the user's, the mount's and the network's, which are treated apart.
+pub(super) const OPTIONAL_NAMESPACES: [(UnshareFlags, &str); 4] = [
+    (UnshareFlags::NEWPID, "CLONE_NEWPID"),
+    (UnshareFlags::NEWIPC, "CLONE_NEWIPC"),
+    (UnshareFlags::NEWUTS, "CLONE_NEWUTS"),
+    (UnshareFlags::NEWCGROUP, "CLONE_NEWCGROUP"),
+];

@@ -1,0 +1,216 @@
+//! What the keeper does to files for a builder that may not: those of subordinate ids.
+
+use std::fs::File;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use layer_store::store::{Durability, Ownership};
+use layer_store::{Store, StoreOptions};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use super::report::Rung;
+use super::resolve::by_descriptor;
+use super::wire::{RawPath, Reply, Request};
+
+/// The keeper's hands in the store.
+pub(super) struct Files {
+    root: PathBuf,
+    durability: Durability,
+    /// With one id mapped there is no owner to give; the index keeps them.
+    owners: bool,
+    store: Option<Store>,
+}
+
+/// Which request this is, if it is about files.
+pub(super) fn id(request: &Request) -> Option<u64> {
+    match request {
+        Request::Commit { id, .. }
+        | Request::Own { id, .. }
+        | Request::Remove { id, .. }
+        | Request::Open { id, .. }
+        | Request::WriteTar { id, .. } => Some(*id),
+        Request::Run { .. } | Request::Cancel { .. } | Request::Mapped { .. } => None,
+    }
+}
+
+impl Files {
+    pub(super) fn new(root: &Path, durability: Durability, rung: Rung) -> Self {
+        Self { root: root.to_owned(), durability, owners: rung != Rung::Single, store: None }
+    }
+
+    /// Reads what the work of `request` will need again and again into this process, so that the children that are
+    /// forked for it inherit it: the indexes of the layers below.
+    pub(super) fn warm(&mut self, request: &Request) {
+        let Request::Commit { below, .. } = request else { return };
+        if self.store.is_none() {
+            let options = StoreOptions { durability: self.durability, custodian: None };
+            self.store = Store::open(&self.root, options).ok();
+        }
+        if let Some(store) = &self.store {
+            for diff_id in below {
+                let _ = store.index(diff_id);
+            }
+        }
+    }
+
+    /// Opens a regular file for the builder.
+    pub(super) fn open(&self, id: u64, path: RawPath) -> (Reply, Option<OwnedFd>) {
+        let opened = self.below_root(&PathBuf::from(path)).and_then(|(root, path)| {
+            // Never a device or a pipe, whatever the step left there.
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+            let file = File::from(rustix::fs::openat2(&root, path, flags, Mode::empty(), INSIDE)?);
+            if !file.metadata()?.is_file() {
+                return Err(std::io::ErrorKind::InvalidInput.into());
+            }
+            Ok(file)
+        });
+        match opened {
+            Ok(file) => (Reply::Done { id }, Some(file.into())),
+            Err(error) => (failed(id, &error), None),
+        }
+    }
+
+    /// Does what was asked, in a process of its own.
+    pub(super) fn work(&mut self, id: u64, request: Request, fds: Vec<OwnedFd>) -> Reply {
+        let done = match request {
+            Request::Own { tree, owners, .. } => self.own(&tree.into(), &owners),
+            Request::Remove { path, .. } => self.remove(&path.into()),
+            Request::Commit { upper, below, options, .. } => {
+                let Some(store) = &self.store else {
+                    return Reply::Failed {
+                        id,
+                        errno: None,
+                        message: "the store cannot be opened".to_owned(),
+                    };
+                };
+                let made = store
+                    .view(&below)
+                    .and_then(|below| store.commit_upper(&PathBuf::from(upper), &below, &options));
+                return match made {
+                    Ok(diff_id) => Reply::Committed { id, diff_id },
+                    Err(error) => Reply::Failed { id, errno: None, message: chain(&error) },
+                };
+            }
+            Request::WriteTar { diff_id, .. } => {
+                let options = StoreOptions { durability: self.durability, custodian: None };
+                let written = Store::open(&self.root, options).and_then(|store| {
+                    let mut output = fds.into_iter().map(File::from).next();
+                    match &mut output {
+                        Some(output) => store.write_tar(&diff_id, output),
+                        None => Ok(()),
+                    }
+                });
+                return match written {
+                    Ok(()) => Reply::Done { id },
+                    Err(error) => Reply::Failed { id, errno: None, message: chain(&error) },
+                };
+            }
+            Request::Open { .. } | Request::Run { .. } | Request::Cancel { .. } | Request::Mapped { .. } => {
+                Ok(())
+            }
+        };
+        match done {
+            Ok(()) => Reply::Done { id },
+            Err(error) => failed(id, &error),
+        }
+    }
+
+    /// Owner first, since changing it clears set-user-id bits; then mode, then attributes.
+    fn own(&self, tree: &PathBuf, owners: &[Ownership]) -> std::io::Result<()> {
+        let (root, tree) = self.below_root(tree)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let tree = rustix::fs::openat2(&root, tree, flags, Mode::empty(), INSIDE)?;
+        for owner in owners {
+            self.own_one(&tree, owner).map_err(|error| {
+                let path = String::from_utf8_lossy(&owner.path);
+                std::io::Error::new(error.kind(), format!("cannot give `{path}` its owner: {error}"))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn own_one(&self, tree: &OwnedFd, owner: &Ownership) -> std::io::Result<()> {
+        let path = if owner.path.is_empty() { b".".as_slice() } else { &owner.path };
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let place = rustix::fs::openat2(tree, path, flags, Mode::empty(), INSIDE)?;
+        if self.owners {
+            let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+            rustix::fs::chownat(&place, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+        }
+        let name = by_descriptor(&place);
+        if let Some(mode) = owner.mode {
+            rustix::fs::chmod(&name, Mode::from_raw_mode(mode))?;
+        }
+        for (key, value) in &owner.xattrs {
+            rustix::fs::setxattr(&name, key.as_slice(), value, XattrFlags::empty())?;
+        }
+        Ok(())
+    }
+
+    /// Removes a tree without following anything.
+    fn remove(&self, path: &PathBuf) -> std::io::Result<()> {
+        let (root, path) = self.below_root(path)?;
+        let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let parent = rustix::fs::openat2(&root, parent, flags, Mode::empty(), INSIDE)?;
+        remove_entry(parent.as_fd(), Path::new(name))
+    }
+
+    /// The store's directory, and `path` below it. Nothing outside the store is touched.
+    fn below_root(&self, path: &Path) -> std::io::Result<(OwnedFd, PathBuf)> {
+        let outside =
+            || std::io::Error::new(std::io::ErrorKind::InvalidInput, "the path is outside the store");
+        let below = path.strip_prefix(&self.root).map_err(|_| outside())?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok((rustix::fs::open(&self.root, flags, Mode::empty())?, below.to_owned()))
+    }
+}
+
+/// Nothing in a tree of the store may lead out of it.
+const INSIDE: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+
+/// Deeper trees than a path can name are removed as well: by descriptors, one level a call.
+fn remove_entry(parent: std::os::fd::BorrowedFd<'_>, name: &Path) -> std::io::Result<()> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(&directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            names.push(name.to_owned());
+        }
+    }
+    for name in names {
+        use std::os::unix::ffi::OsStrExt as _;
+        remove_entry(directory.as_fd(), Path::new(std::ffi::OsStr::from_bytes(name.as_bytes())))?;
+    }
+    drop(directory);
+    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn failed(id: u64, error: &std::io::Error) -> Reply {
+    Reply::Failed { id, errno: error.raw_os_error(), message: error.to_string() }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

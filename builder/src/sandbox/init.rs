@@ -1,0 +1,134 @@
+//! The first process of a step: makes its surroundings, starts the command, reaps what is left to it, and reports.
+
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Signal, WaitOptions};
+use serde::{Deserialize, Serialize};
+
+use super::failure::{Refused as _, because};
+use super::features::Features;
+use super::report::Failure;
+use super::step::{ExitStatus, Network, Step};
+use super::sys::{self, Forked, Instruction};
+use super::wire::NotRun;
+use super::{command, resolve, root};
+
+/// What the first process tells the keeper when all is over.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Outcome {
+    /// The command ended.
+    Ended(ExitStatus),
+    /// It was never started.
+    NotRun(NotRun),
+}
+
+/// Everything a step's first process starts with.
+pub(super) struct Start<'a> {
+    pub(super) step: &'a Step,
+    pub(super) features: &'a Features,
+    pub(super) filter: &'a [Instruction],
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+    pub(super) secrets: Vec<OwnedFd>,
+}
+
+/// Runs as process 1 of the step's namespaces and ends with them. The outcome goes to `report`, which only the
+/// keeper reads.
+pub(super) fn main(start: Start<'_>, report: OwnedFd) -> ! {
+    let outcome = match live(start, &report) {
+        Ok(status) => Outcome::Ended(status),
+        Err(why) => Outcome::NotRun(why),
+    };
+    if let Ok(body) = serde_json::to_vec(&outcome) {
+        let _ = std::fs::File::from(report).write_all(&body);
+    }
+    // With process 1 the kernel ends every other process of the namespace.
+    sys::exit_now(0)
+}
+
+fn live(start: Start<'_>, report: &OwnedFd) -> Result<ExitStatus, NotRun> {
+    let mut keep = vec![start.stdout.as_raw_fd(), start.stderr.as_raw_fd(), report.as_raw_fd()];
+    keep.extend(start.secrets.iter().map(AsRawFd::as_raw_fd));
+    sys::close_all_but(3, &keep);
+    die_with_keeper(report)?;
+    rustix::process::umask(Mode::empty());
+    if start.features.hostname {
+        rustix::system::sethostname(start.step.hostname.as_bytes()).refused("sethostname")?;
+    }
+    if start.step.network == Network::None {
+        // A build that asked for no network needs none of it to work.
+        let _ = sys::loopback_up();
+    }
+    root::enter(start.step, start.secrets, start.features)?;
+    let cwd = resolve::make_directory(open_root()?, &start.step.cwd)
+        .refused_on("mkdir(working directory)", &start.step.cwd)?;
+    let (error, error_writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).refused("pipe")?;
+    match sys::fork_into(0).refused("fork")? {
+        Forked::Child => {
+            let ready = command::Ready {
+                step: start.step,
+                filter: start.filter,
+                seccomp: start.features.seccomp,
+                cwd,
+                stdout: start.stdout,
+                stderr: start.stderr,
+            };
+            let why = command::become_it(&ready);
+            if let Ok(body) = serde_json::to_vec(&why) {
+                let _ = std::fs::File::from(error_writer).write_all(&body);
+            }
+            sys::exit_now(127)
+        }
+        Forked::Parent { pid, .. } => {
+            // Nobody but the command and what it starts may hold these, or the builder would wait for their end.
+            drop((start.stdout, start.stderr, error_writer, cwd));
+            let mut why = Vec::new();
+            std::fs::File::from(error).read_to_end(&mut why).refused("read")?;
+            if !why.is_empty() {
+                return Err(serde_json::from_slice(&why)
+                    .unwrap_or_else(|error| because("exec", error.to_string()).into()));
+            }
+            reap_until(pid).map_err(NotRun::Setup)
+        }
+    }
+}
+
+/// Waits for the command; whatever else ends meanwhile was left to process 1.
+fn reap_until(command: rustix::process::Pid) -> Result<ExitStatus, Failure> {
+    loop {
+        let Some((pid, status)) =
+            rustix::io::retry_on_intr(|| rustix::process::wait(WaitOptions::empty())).refused("wait")?
+        else {
+            continue;
+        };
+        if pid == command {
+            return Ok(match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => ExitStatus::Code(code),
+                (None, Some(signal)) => ExitStatus::Signal(signal),
+                (None, None) => continue,
+            });
+        }
+    }
+}
+
+/// Ends this process with the keeper, also if the keeper was killed before this was said.
+pub(super) fn die_with_keeper(report: impl AsFd) -> Result<(), Failure> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .refused("prctl(PR_SET_PDEATHSIG)")?;
+    // The keeper alone holds the reading end of the report.
+    let mut poll = [PollFd::new(&report, PollFlags::empty())];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut poll, Some(&now)).refused("poll")?;
+    if poll[0].revents().contains(PollFlags::ERR) {
+        sys::exit_now(1);
+    }
+    Ok(())
+}
+
+fn open_root() -> Result<OwnedFd, Failure> {
+    rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .refused("open(/)")
+}

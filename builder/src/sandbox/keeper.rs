@@ -1,0 +1,249 @@
+//! The helper process: single-threaded, in its namespaces, one forked child per request, several at once.
+
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::PathBuf;
+
+use layer_store::store::Durability;
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{DumpableBehavior, Signal, WaitId, WaitIdOptions};
+
+use super::failure::Refused as _;
+use super::features::Features;
+use super::init::{self, Outcome, Start};
+use super::report::{Failure, Rung};
+use super::step::{Network, Step};
+use super::sys::{self, Forked, Instruction};
+use super::wire::{self, NotRun, Reply, Request};
+use super::{capabilities, files, probe, seccomp};
+
+/// What the helper was started with.
+pub(super) struct Orders {
+    pub(super) rung: Rung,
+    pub(super) store_root: PathBuf,
+    pub(super) durability: Durability,
+}
+
+/// Serves requests until the builder is gone.
+pub(super) fn serve(orders: Orders, id_map: &str, socket: OwnedFd) -> ! {
+    // What is in this process's memory is none of a step's business.
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let (features, report) = match probe::probe(&orders, id_map) {
+        Ok(found) => found,
+        Err(failure) => refuse(&socket, Failure { rung: Some(orders.rung), ..failure }),
+    };
+    let nothing: [OwnedFd; 0] = [];
+    if wire::send(&socket, &Reply::Ready { report }, &nothing).is_err() {
+        sys::exit_now(1);
+    }
+    let filter = seccomp::filter(capabilities::DEFAULT);
+    Keeper { orders, features, filter, socket, children: Vec::new(), files: None }.run()
+}
+
+/// Says why this rung does not work, and ends.
+pub(super) fn refuse(socket: &OwnedFd, failure: Failure) -> ! {
+    let nothing: [OwnedFd; 0] = [];
+    let _ = wire::send(socket, &Reply::Refused { failure }, &nothing);
+    sys::exit_now(1)
+}
+
+struct Keeper {
+    orders: Orders,
+    features: Features,
+    /// The filter of an ordinary step, which nearly all are.
+    filter: Vec<Instruction>,
+    socket: OwnedFd,
+    children: Vec<Child>,
+    files: Option<files::Files>,
+}
+
+/// A request that is being served.
+struct Child {
+    id: u64,
+    pidfd: OwnedFd,
+    /// Where a step's first process reports; other children answer the builder themselves.
+    report: Option<OwnedFd>,
+}
+
+impl Keeper {
+    fn run(mut self) -> ! {
+        loop {
+            let mut polls = vec![PollFd::new(&self.socket, PollFlags::IN)];
+            polls.extend(self.children.iter().map(|child| PollFd::new(&child.pidfd, PollFlags::IN)));
+            if rustix::io::retry_on_intr(|| rustix::event::poll(&mut polls, None)).is_err() {
+                sys::exit_now(1);
+            }
+            let ready: Vec<bool> = polls.iter().map(|poll| !poll.revents().is_empty()).collect();
+            drop(polls);
+            for at in (0..self.children.len()).rev() {
+                if ready[at + 1] {
+                    let child = self.children.swap_remove(at);
+                    self.ended(child);
+                }
+            }
+            if ready[0] {
+                match wire::receive(&self.socket) {
+                    Ok(Some((request, fds))) => self.serve(request, fds),
+                    Ok(None) | Err(_) => self.end(),
+                }
+            }
+        }
+    }
+
+    /// The builder is gone: nothing that was started for it may stay.
+    fn end(&self) -> ! {
+        for child in &self.children {
+            let _ = rustix::process::pidfd_send_signal(&child.pidfd, Signal::KILL);
+        }
+        for child in &self.children {
+            let _ = wait_for(&child.pidfd);
+        }
+        sys::exit_now(0)
+    }
+
+    fn serve(&mut self, request: Request, fds: Vec<OwnedFd>) {
+        match request {
+            Request::Run { id, step } => {
+                if let Err(failure) = self.start(id, &step, fds) {
+                    self.answer(&Reply::NotRun { id, why: NotRun::Setup(failure) });
+                }
+            }
+            Request::Cancel { id } => {
+                if let Some(child) = self.children.iter().find(|child| child.id == id) {
+                    let _ = rustix::process::pidfd_send_signal(&child.pidfd, Signal::KILL);
+                }
+            }
+            Request::Mapped { .. } => {}
+            request => self.start_file_work(request, fds),
+        }
+    }
+
+    /// Forks a step's first process.
+    fn start(&mut self, id: u64, step: &Step, fds: Vec<OwnedFd>) -> Result<(), Failure> {
+        let mut fds = fds.into_iter();
+        let missing = || std::io::Error::from_raw_os_error(libc::EBADMSG);
+        let stdout = fds.next().ok_or_else(missing).refused("recvmsg")?;
+        let stderr = fds.next().ok_or_else(missing).refused("recvmsg")?;
+        let (report, report_writer) =
+            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).refused("pipe")?;
+        let mut namespaces = self.features.namespaces;
+        if step.network == Network::None {
+            namespaces |= libc::CLONE_NEWNET;
+        }
+        let own_filter;
+        let filter = if step.cap_add.is_empty() && step.cap_drop.is_empty() {
+            &self.filter
+        } else {
+            let wanted = capabilities::wanted(step.insecure, &step.cap_add, &step.cap_drop);
+            own_filter = seccomp::filter(wanted.unwrap_or(capabilities::DEFAULT));
+            &own_filter
+        };
+        match sys::fork_into(namespaces).refused("clone")? {
+            Forked::Child => {
+                let features = &self.features;
+                let start = Start { step, features, filter, stdout, stderr, secrets: fds.collect() };
+                init::main(start, report_writer)
+            }
+            Forked::Parent { pidfd, .. } => {
+                self.children.push(Child { id, pidfd, report: Some(report) });
+                Ok(())
+            }
+        }
+    }
+
+    /// Forks a child that does something to files and answers by itself.
+    fn start_file_work(&mut self, request: Request, fds: Vec<OwnedFd>) {
+        let files = self.files.get_or_insert_with(|| {
+            files::Files::new(&self.orders.store_root, self.orders.durability, self.orders.rung)
+        });
+        let Some(id) = files::id(&request) else { return };
+        if let Request::Open { path, .. } = request {
+            // Too short to fork for.
+            let (reply, file) = files.open(id, path);
+            let _ = wire::send(&self.socket, &reply, &Vec::from_iter(file));
+            return;
+        }
+        files.warm(&request);
+        match sys::fork_into(0) {
+            Ok(Forked::Child) => {
+                let keep: Vec<_> =
+                    fds.iter().map(|fd| fd.as_raw_fd()).chain([self.socket.as_raw_fd()]).collect();
+                sys::close_all_but(3, &keep);
+                let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+                let reply = files.work(id, request, fds);
+                let nothing: [OwnedFd; 0] = [];
+                let sent = wire::send(self.socket.as_fd(), &reply, &nothing);
+                sys::exit_now(i32::from(sent.is_err()))
+            }
+            Ok(Forked::Parent { pidfd, .. }) => self.children.push(Child { id, pidfd, report: None }),
+            Err(error) => self.answer(&Reply::Failed {
+                id,
+                errno: error.raw_os_error(),
+                message: format!("fork: {error}"),
+            }),
+        }
+    }
+
+    /// A child is no more; with a step's first process all its namespaces, and the overlay with them.
+    fn ended(&self, child: Child) {
+        let status = wait_for(&child.pidfd);
+        let Some(report) = child.report else {
+            if status != Some(0) {
+                let message = "the process that did it was killed".to_owned();
+                self.answer(&Reply::Failed { id: child.id, errno: None, message });
+            }
+            return;
+        };
+        let mut body = Vec::new();
+        let _ = std::fs::File::from(report).read_to_end(&mut body);
+        let id = child.id;
+        self.answer(&match serde_json::from_slice(&body) {
+            Ok(Outcome::Ended(status)) => Reply::Finished { id, status, out_of_memory: false, owners: None },
+            Ok(Outcome::NotRun(NotRun::Setup(failure))) => {
+                let rung = Some(self.orders.rung);
+                Reply::NotRun { id, why: NotRun::Setup(Failure { rung, ..failure }) }
+            }
+            Ok(Outcome::NotRun(why)) => Reply::NotRun { id, why },
+            Err(_) => Reply::NotRun { id, why: NotRun::Killed },
+        });
+    }
+
+    fn answer(&self, reply: &Reply) {
+        let nothing: [OwnedFd; 0] = [];
+        if wire::send(&self.socket, reply, &nothing).is_err() {
+            self.end();
+        }
+    }
+}
+
+/// The exit status of a child that ended by itself.
+pub(super) fn wait_for(pidfd: &OwnedFd) -> Option<i32> {
+    let status = rustix::io::retry_on_intr(|| {
+        rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)
+    });
+    status.ok().flatten().and_then(|status| status.exit_status())
+}
+
+/// Runs `work` in a forked child and gives what it returns.
+pub(super) fn in_child<T: serde::Serialize + serde::de::DeserializeOwned>(
+    namespaces: i32,
+    work: impl FnOnce() -> T,
+) -> Result<T, Failure> {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).refused("pipe")?;
+    match sys::fork_into(namespaces).refused("clone")? {
+        Forked::Child => {
+            drop(reader);
+            let result = serde_json::to_vec(&work()).unwrap_or_default();
+            let _ = std::fs::File::from(writer).write_all(&result);
+            sys::exit_now(0)
+        }
+        Forked::Parent { pidfd, .. } => {
+            drop(writer);
+            let mut body = Vec::new();
+            let read = std::fs::File::from(reader).read_to_end(&mut body);
+            let _ = wait_for(&pidfd);
+            read.refused("read")?;
+            serde_json::from_slice(&body).refused("waitid")
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Finds out what works in the keeper's namespaces, by doing it.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::mount::MountAttrFlags;
+use rustix::process::Signal;
+use rustix::thread::UnshareFlags;
+use serde::{Deserialize, Serialize};
+
+use super::capabilities;
+use super::failure::Refused as _;
+use super::features::{Features, OPTIONAL_NAMESPACES};
+use super::keeper::{Orders, in_child};
+use super::mounting::{INERT, Overlay, filesystem, tmpfs};
+use super::report::{Degradation, Failure, Report};
+
+/// Tries everything that a step needs. An error means that this rung does not work.
+pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report), Failure> {
+    std::fs::create_dir_all(&orders.store_root).refused_on("mkdir", &orders.store_root)?;
+    let scratch = tempfile::Builder::new()
+        .prefix(".probe-")
+        .tempdir_in(&orders.store_root)
+        .refused_on("mkdir", &orders.store_root)?;
+    let mut degradations = Vec::new();
+    let namespaces = namespaces(&mut degradations);
+    let found = in_child(namespaces, || try_all(scratch.path()))?;
+    if let Some(failure) = found.overlay {
+        return Err(failure);
+    }
+    let mut works = |failure: Option<Failure>, feature: &str, instead: &str, cost: &str| {
+        let works = failure.is_none();
+        degradations.extend(failure.map(|failure| Degradation {
+            feature: feature.to_owned(),
+            instead: instead.to_owned(),
+            cost: cost.to_owned(),
+            failure,
+        }));
+        works
+    };
+    let ids = mapped_ids("/proc/self/uid_map");
+    let features = Features {
+        namespaces,
+        own_proc: works(
+            found.proc,
+            "proc",
+            "the builder's /proc, bound",
+            "a step sees the processes around it, and numbers of its own processes differ from what getpid() says",
+        ),
+        own_sys: works(found.sys, "sysfs", "the builder's /sys, bound read-only", "none for a build"),
+        device_nodes: found.device_nodes,
+        hostname: works(
+            found.hostname,
+            "hostname",
+            "the builder's host name",
+            "programs that record the host name record another",
+        ),
+        pivot_root: works(
+            found.pivot_root,
+            "pivot_root",
+            "a moved mount and chroot",
+            "none: the old root is out of reach as well",
+        ),
+        tty_group: mapped(5, "/proc/self/gid_map"),
+        seccomp: capabilities::effective().contains(rustix::thread::CapabilitySet::SYS_ADMIN),
+    };
+    let report = Report { rung: orders.rung, id_map: id_map.to_owned(), ids, degradations };
+    Ok((features, report))
+}
+
+/// What failed in the child; nothing where it worked.
+#[derive(Serialize, Deserialize)]
+struct Found {
+    overlay: Option<Failure>,
+    proc: Option<Failure>,
+    sys: Option<Failure>,
+    device_nodes: bool,
+    hostname: Option<Failure>,
+    pivot_root: Option<Failure>,
+}
+
+fn try_all(scratch: &Path) -> Found {
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    let overlay = try_overlay(scratch);
+    let try_mount = |kind: &str| filesystem(kind, &[], INERT).err();
+    let device_nodes = tmpfs("755", None, MountAttrFlags::empty()).is_ok_and(|mount| {
+        let number = rustix::fs::makedev(1, 3);
+        let mode = Mode::from_raw_mode(0o666);
+        rustix::fs::mknodat(&mount, "null", FileType::CharacterDevice, mode, number).is_ok()
+            // A user namespace may be allowed the node and refused its use.
+            && rustix::fs::openat(&mount, "null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).is_ok()
+    });
+    let hostname = rustix::system::sethostname(b"buildkitsandbox").refused("sethostname").err();
+    let (proc, sys) = (try_mount("proc"), try_mount("sysfs"));
+    let (overlay, pivot_root) = match overlay {
+        Ok(root) => (
+            None,
+            rustix::process::fchdir(&root)
+                .refused("fchdir")
+                .and_then(|()| rustix::process::pivot_root(".", ".").refused("pivot_root"))
+                .err(),
+        ),
+        Err(failure) => (Some(failure), None),
+    };
+    Found { overlay, proc, sys, device_nodes, hostname, pivot_root }
+}
+
+/// An overlay on the store's own filesystem that can delete a file of a lower tree, which takes a device node.
+fn try_overlay(scratch: &Path) -> Result<OwnedFd, Failure> {
+    rustix::process::chdir(scratch).refused_on("chdir", scratch)?;
+    for name in ["lower", "upper", "work", "root"] {
+        rustix::fs::mkdir(name, Mode::from_raw_mode(0o755)).refused_on("mkdir", name)?;
+    }
+    std::fs::write("lower/file", "").refused_on("write", "lower/file")?;
+    let overlay = Overlay { lowers: vec![Path::new("lower")], upper: Some(("upper", "work")) };
+    overlay.attach(Path::new("root"))?;
+    std::fs::remove_file("root/file").refused_on("unlink(in the overlay)", "file")?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open("root", flags, Mode::empty()).refused_on("open", "root")
+}
+
+/// The namespaces that a step can have here.
+fn namespaces(degradations: &mut Vec<Degradation>) -> i32 {
+    let flag = |flags: UnshareFlags| flags.bits().cast_signed();
+    let all = OPTIONAL_NAMESPACES.iter().fold(libc::CLONE_NEWNS, |all, (one, _)| all | flag(*one));
+    if in_child(all, || ()).is_ok() {
+        return all;
+    }
+    let mut possible = libc::CLONE_NEWNS;
+    for (one, name) in OPTIONAL_NAMESPACES {
+        match in_child(flag(one), || ()) {
+            Ok(()) => possible |= flag(one),
+            Err(failure) => degradations.push(Degradation {
+                feature: name.trim_start_matches("CLONE_NEW").to_ascii_lowercase() + " namespace",
+                instead: "the builder's".to_owned(),
+                cost: "less isolation between a step and the builder".to_owned(),
+                failure: Failure { call: format!("clone({name})"), ..failure },
+            }),
+        }
+    }
+    possible
+}
+
+/// How many ids are mapped here.
+pub(super) fn mapped_ids(map: &str) -> u64 {
+    lines(map).iter().map(|(_, _, count)| count).sum()
+}
+
+fn mapped(id: u64, map: &str) -> bool {
+    lines(map).iter().any(|(inside, _, count)| (*inside..inside + count).contains(&id))
+}
+
+/// The lines of a uid_map or gid_map: first id inside, first id outside, how many.
+pub(super) fn lines(map: &str) -> Vec<(u64, u64, u64)> {
+    let text = std::fs::read_to_string(map).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| {
+            let mut numbers = line.split_whitespace().map(str::parse);
+            match (numbers.next(), numbers.next(), numbers.next()) {
+                (Some(Ok(inside)), Some(Ok(outside)), Some(Ok(count))) => Some((inside, outside, count)),
+                _ => None,
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,245 @@
+//! A step's root filesystem: the overlay, what is mounted in it, and how it leaves no trace.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
+
+use super::failure::Refused as _;
+use super::features::Features;
+use super::mounting::{INERT, Overlay, attach, clone_of, tmpfs};
+use super::report::Failure;
+use super::step::Step;
+use super::step_mounts::{self, Prepared};
+use super::wire::NotRun;
+use super::{resolve, system_mounts};
+
+/// The places that an image without them gets, and keeps (as from BuildKit).
+const SYSTEM: [&str; 3] = ["dev", "proc", "sys"];
+
+/// Builds everything below `step.scratch` and makes it this process's root. `secrets` are the contents of the
+/// step's secret mounts, in order.
+pub(super) fn enter(step: &Step, secrets: Vec<OwnedFd>, features: &Features) -> Result<(), NotRun> {
+    rustix::process::chdir(&step.scratch).refused_on("chdir", &step.scratch)?;
+    for name in ["upper", "work", "root", "files"] {
+        make_directory(name)?;
+    }
+    let files = files_of_ours(step)?;
+    let mut mounts = step_mounts::prepare(step, secrets)?;
+    let stubs = stubs(step, files.iter().chain(&mounts))?;
+    let mut lowers: Vec<&Path> = step.lowers.iter().map(PathBuf::as_path).collect();
+    lowers.extend(stubs.as_deref());
+    if lowers.is_empty() {
+        lowers.push(Path::new("empty"));
+    }
+    if let Some(top) = step.lowers.last() {
+        same_root(top)?;
+    }
+    Overlay { lowers, upper: Some(("upper", "work")) }.attach(Path::new("root"))?;
+    let root = rustix::fs::open("root", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .refused_on("open", "root")?;
+    for name in SYSTEM {
+        match rustix::fs::mkdirat(&root, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(Err::<(), _>(error).refused_on("mkdir", name).unwrap_err().into()),
+        }
+    }
+    system_mounts::mount_all(&root, step, features)?;
+    for file in files {
+        file.attach(&root)?;
+    }
+    mounts.sort_by_key(|mount| mount.target.components().count());
+    for mount in mounts {
+        mount.attach(&root)?;
+    }
+    switch_root(&root, features)?;
+    Ok(())
+}
+
+/// Makes an open directory, which is a mount, this process's root, and lets go of everything else.
+pub(super) fn switch_root(root: impl AsFd, features: &Features) -> Result<(), Failure> {
+    rustix::process::fchdir(&root).refused("fchdir(root)")?;
+    if features.pivot_root {
+        rustix::process::pivot_root(".", ".").refused("pivot_root")?;
+        rustix::mount::unmount(".", UnmountFlags::DETACH).refused("umount(old root)")?;
+    } else {
+        // Refused by seccomp or on an initramfs: cover the old root instead. Nothing leads below it: `..` of the
+        // new root is the new root.
+        rustix::mount::mount_move(".", "/").refused("mount(MS_MOVE)")?;
+        rustix::process::chroot(".").refused("chroot")?;
+    }
+    rustix::process::chdir("/").refused("chdir(/)")
+}
+
+/// `resolv.conf` and `hosts`, which BuildKit mounts read-only as well. The image keeps its own.
+fn files_of_ours(step: &Step) -> Result<Vec<Prepared>, Failure> {
+    let mount = tmpfs("755", None, INERT)?;
+    let place =
+        rustix::fs::open("files", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).refused("open(files)")?;
+    attach(&mount, place)?;
+    let resolv = std::fs::read("/etc/resolv.conf").unwrap_or_default();
+    let mut hosts = String::from(
+        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
+         ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
+    );
+    for (name, address) in &step.extra_hosts {
+        let _ = writeln!(hosts, "{address}\t{name}");
+    }
+    let _ = writeln!(hosts, "127.0.0.1\t{}", step.hostname);
+    let mut prepared = Vec::new();
+    for (name, content) in [("resolv.conf", resolv), ("hosts", hosts.into_bytes())] {
+        let path = Path::new("files").join(name);
+        std::fs::write(&path, content).refused_on("write", &path)?;
+        let place = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .refused_on("open", &path)?;
+        prepared.push(Prepared {
+            target: Path::new("/etc").join(name),
+            mount: clone_of(place, INERT | rustix::mount::MountAttrFlags::MOUNT_ATTR_RDONLY)?,
+            directory: false,
+        });
+    }
+    Ok(prepared)
+}
+
+/// A tree for on top of the lower ones that has the mount points they lack, and nothing else. So the step's own
+/// changes never contain one.
+fn stubs<'a>(step: &Step, mounts: impl Iterator<Item = &'a Prepared>) -> Result<Option<PathBuf>, NotRun> {
+    let mut lowers: Vec<&Path> = step.lowers.iter().map(PathBuf::as_path).collect();
+    for name in ["stubs", "look", "empty", "nothing"] {
+        make_directory(name)?;
+    }
+    // Without an upper directory an overlay wants two lower ones.
+    for filler in ["empty", "nothing"] {
+        if lowers.len() < 2 {
+            lowers.insert(0, Path::new(filler));
+        }
+    }
+    Overlay { lowers, upper: None }.attach(Path::new("look"))?;
+    let image = rustix::fs::open("look", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .refused_on("open", "look")?;
+    let mut missing = BTreeMap::new();
+    let mut covered: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
+    for mount in mounts {
+        let impossible =
+            |reason: String| NotRun::Mount { target: mount.target.display().to_string(), reason };
+        let located = resolve::locate(&image, &mount.target)
+            .map_err(|error| impossible(std::io::Error::from(error).to_string()))?;
+        if located.real.as_os_str().is_empty() {
+            return Err(impossible("the root cannot be mounted over".to_owned()));
+        }
+        // A target inside another mount is made there.
+        if covered.iter().any(|above| located.real.starts_with(above)) {
+            continue;
+        }
+        if located.kind.is_none() {
+            missing.insert(located.real.clone(), (located.existing, mount.directory));
+        }
+        covered.push(located.real);
+    }
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    let top = rustix::fs::open("stubs", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .refused("open(stubs)")?;
+    let mut made = BTreeSet::new();
+    let mut copied = BTreeSet::from([PathBuf::new()]);
+    for (path, (existing, directory)) in &missing {
+        let mut so_far = PathBuf::new();
+        let words: Vec<&OsStr> = path.iter().collect();
+        for (at, word) in words.iter().enumerate() {
+            so_far.push(word);
+            if !made.insert(so_far.clone()) {
+                continue;
+            }
+            if at + 1 == words.len() && !directory {
+                let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+                rustix::fs::openat(&top, &so_far, flags, Mode::from_raw_mode(0o644))
+                    .refused_on("create", &so_far)?;
+            } else {
+                rustix::fs::mkdirat(&top, &so_far, Mode::from_raw_mode(0o755))
+                    .refused_on("mkdir", &so_far)?;
+            }
+            if at < *existing {
+                copied.insert(so_far.clone());
+            }
+        }
+    }
+    // The topmost directory of an overlay decides what the merged one looks like. Deepest first, so that what is
+    // made in a directory does not touch a time that was set.
+    for path in copied.iter().rev() {
+        same_directory(&image, &top, path)?;
+    }
+    Ok(Some(PathBuf::from("stubs")))
+}
+
+/// Gives the directory `path` below `to` the owner, mode, attributes and times that it has below `from`.
+fn same_directory(from: impl AsFd, to: impl AsFd, path: &Path) -> Result<(), Failure> {
+    let name = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let stat = rustix::fs::statat(&from, name, AtFlags::SYMLINK_NOFOLLOW).refused_on("stat", path)?;
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let target = rustix::fs::openat(&to, name, flags, Mode::empty()).refused_on("open", path)?;
+    if let Ok(source) = rustix::fs::openat(&from, name, flags, Mode::empty()) {
+        copy_attributes(&source, &target);
+    }
+    same_metadata(&stat, &target, path)
+}
+
+/// Extended attributes of a directory, but the overlay's own. Best effort: a filesystem may not take all.
+fn copy_attributes(from: &OwnedFd, to: &OwnedFd) {
+    let mut names = vec![0; 65536];
+    let Ok(length) = rustix::fs::flistxattr(from, &mut names[..]) else { return };
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        if name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.") {
+            continue;
+        }
+        let mut value = vec![0; 65536];
+        if let Ok(length) = rustix::fs::fgetxattr(from, name, &mut value[..]) {
+            let _ = rustix::fs::fsetxattr(to, name, &value[..length], rustix::fs::XattrFlags::empty());
+        }
+    }
+}
+
+fn same_metadata(stat: &rustix::fs::Stat, target: &OwnedFd, path: &Path) -> Result<(), Failure> {
+    // With one id mapped every owner reads as ours or as nobody's; the layer takes it from below either way.
+    match rustix::fs::fchown(target, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid))) {
+        Ok(()) | Err(Errno::INVAL | Errno::PERM) => {}
+        Err(error) => return Err(error).refused_on("chown", path),
+    }
+    rustix::fs::fchmod(target, Mode::from_raw_mode(stat.st_mode & 0o7777)).refused_on("chmod", path)?;
+    let time = |seconds, nanoseconds| rustix::fs::Timespec {
+        tv_sec: seconds,
+        tv_nsec: i64::try_from(nanoseconds).unwrap_or(0),
+    };
+    let times = rustix::fs::Timestamps {
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
+    };
+    rustix::fs::futimens(target, &times).refused_on("utimensat", path)
+}
+
+/// The upper directory is the root that the step sees: it gets the image's.
+fn same_root(top: &Path) -> Result<(), Failure> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let from = rustix::fs::openat(CWD, top, flags, Mode::empty()).refused_on("open", top)?;
+    let to = rustix::fs::openat(CWD, "upper", flags, Mode::empty()).refused_on("open", "upper")?;
+    let stat = rustix::fs::fstat(&from).refused_on("stat", top)?;
+    copy_attributes(&from, &to);
+    same_metadata(&stat, &to, Path::new("upper"))
+}
+
+fn make_directory(name: &str) -> Result<(), Failure> {
+    match rustix::fs::mkdir(name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(error).refused_on("mkdir", name),
+    }
+}
+
+/// Whether something is a directory.
+pub(super) fn is_directory(place: impl AsFd) -> rustix::io::Result<bool> {
+    Ok(FileType::from_raw_mode(rustix::fs::fstat(place)?.st_mode) == FileType::Directory)
+}

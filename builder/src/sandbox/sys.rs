@@ -1,0 +1,208 @@
+//! The system calls that have no safe wrapper, and the only `unsafe` of the sandbox.
+#![expect(
+    unsafe_code,
+    reason = "fork, clone, exec, seccomp and mount_setattr have no safe wrapper in rustix"
+)]
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
+
+/// One BPF instruction of a seccomp filter.
+pub(super) use libc::sock_filter as Instruction;
+
+/// Which side of a fork this is.
+pub(super) enum Forked {
+    /// The new process. It leaves with [`exit_now`] and never returns to its caller's caller.
+    Child,
+    /// The old one.
+    Parent {
+        /// The new process.
+        pid: Pid,
+        /// The same, as a descriptor that cannot come to mean another.
+        pidfd: OwnedFd,
+    },
+}
+
+/// Forks, with the child in the new namespaces that `namespaces` (`CLONE_NEW*`) names.
+///
+/// The caller must be single-threaded, which every process that reaches this code is: the keeper never starts a
+/// thread.
+pub(super) fn fork_into(namespaces: i32) -> io::Result<Forked> {
+    let flags = i64::from(namespaces | libc::CLONE_PIDFD | libc::SIGCHLD);
+    let mut pidfd: RawFd = -1;
+    // SAFETY: without CLONE_VM this is fork: the child gets a copy of everything, on a copy of this stack. No other
+    // thread exists that could hold a lock. The kernel writes the descriptor to the address of `pidfd`.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0_usize, &raw mut pidfd, 0_usize, 0_usize) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Forked::Child),
+        pid => {
+            // SAFETY: the kernel made this descriptor for us; nothing else owns it.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+            Ok(Forked::Parent { pid, pidfd })
+        }
+    }
+}
+
+/// Ends the process at once, without running destructors: descriptors of a forked child are its parent's.
+pub(super) fn exit_now(status: i32) -> ! {
+    // SAFETY: always sound; it does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// Enters new namespaces. None of `flags` may be `FILES`.
+pub(super) fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
+    // SAFETY: unsafe only for `FILES`, which is refused here.
+    unsafe { rustix::thread::unshare_unsafe(flags.difference(UnshareFlags::FILES)) }
+}
+
+/// The descriptor that was passed as standard input, taken out of the way of what follows.
+pub(super) fn take_stdin() -> io::Result<OwnedFd> {
+    rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).map_err(Into::into)
+}
+
+/// Closes every descriptor from `first` on but those of `keep`.
+pub(super) fn close_all_but(first: RawFd, keep: &[RawFd]) {
+    let mut keep: Vec<u32> =
+        keep.iter().filter(|fd| **fd >= first).filter_map(|fd| u32::try_from(*fd).ok()).collect();
+    keep.sort_unstable();
+    keep.dedup();
+    let mut from = u32::try_from(first).unwrap_or(0);
+    for fd in keep {
+        if fd > from {
+            close_range(from, fd - 1, 0);
+        }
+        from = fd + 1;
+    }
+    close_range(from, u32::MAX, 0);
+}
+
+/// Marks every descriptor from `first` on to be closed by exec.
+pub(super) fn close_on_exec_from(first: u32) {
+    close_range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+}
+
+fn close_range(first: u32, last: u32, flags: u32) {
+    // SAFETY: closing descriptors is sound for memory; the callers' `OwnedFd`s of closed numbers are never used or
+    // dropped, since these processes leave by exec or `exit_now`.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    if done == 0 {
+        return;
+    }
+    // Kernels before 5.9, and filters that do not know the call.
+    for fd in first..=last.min(4096) {
+        let Ok(fd) = RawFd::try_from(fd) else { return };
+        // SAFETY: as above.
+        unsafe {
+            if flags == 0 {
+                libc::close(fd);
+            } else {
+                libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
+            }
+        }
+    }
+}
+
+/// Changes the flags of a mount (`MOUNT_ATTR_*`), and of all mounts below it where `recursive`.
+pub(super) fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, set: u64) -> io::Result<()> {
+    #[repr(C)]
+    struct Attributes {
+        set: u64,
+        clear: u64,
+        propagation: u64,
+        userns_fd: u64,
+    }
+    let attributes = Attributes { set, clear: 0, propagation: 0, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { 0x8000 } else { 0 };
+    // SAFETY: the path is a static C string and the struct is of the size that is passed.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<Attributes>(),
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Installs a seccomp filter on this process, for good.
+pub(super) fn install_filter(program: &[Instruction]) -> io::Result<()> {
+    seccomp(program, 0).map(drop)
+}
+
+/// Installs a seccomp filter whose `USER_NOTIF` verdicts are answered through the descriptor that is returned.
+pub(super) fn install_notifying_filter(program: &[Instruction]) -> io::Result<OwnedFd> {
+    let fd = seccomp(program, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER)?;
+    let fd = RawFd::try_from(fd).map_err(|_| io::ErrorKind::InvalidData)?;
+    // SAFETY: the kernel made this descriptor for us; nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn seccomp(program: &[Instruction], flags: u64) -> io::Result<i64> {
+    let len = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the kernel copies `len` instructions from the slice, which outlives the call, and writes nothing.
+    let done =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(done) }
+}
+
+/// Replaces this process by `program`. Returns only the reason why not.
+pub(super) fn execute(program: &CString, arguments: &[CString], environment: &[CString]) -> io::Error {
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: both arrays hold pointers to live C strings and end with a null pointer.
+    unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Replaces this process by the program in an open file. Returns only the reason why not.
+pub(super) fn execute_file(
+    program: BorrowedFd<'_>,
+    arguments: &[CString],
+    environment: &[CString],
+) -> io::Error {
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: as in `execute`; the empty path with AT_EMPTY_PATH means the descriptor itself.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            arguments.as_ptr(),
+            environment.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    io::Error::last_os_error()
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// Brings the loopback interface of this network namespace up.
+pub(super) fn loopback_up() -> io::Result<()> {
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // SAFETY: an all-zero `ifreq` is valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l'.cast_signed();
+    request.ifr_name[1] = b'o'.cast_signed();
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
+    // SAFETY: SIOCSIFFLAGS reads an `ifreq` from this address.
+    let done =
+        unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -1,0 +1,9 @@
+//! The Dockerfile language and the ignore file, against data.
+
+mod corpora;
+mod ignore;
+mod lint;
+mod parse;
+mod peers;
+mod properties;
+mod summary;

@@ -1,0 +1,164 @@
+//! `rbuild build`
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use builder::output::{Destination, Output};
+use builder::{Built, Engine, EngineSettings, Reporter};
+use layer_store::store::Durability;
+use registry_client::Client;
+use serde_json::json;
+
+use super::{Context, build_failure, check, print, remote, tell};
+use crate::args::build::{BuildArgs, ProgressArg};
+use crate::failure::{Failure, Result};
+use crate::progress::{self, Kind, LogFile, Tee, Transfers};
+use crate::{place, settings, size};
+
+/// Builds an image.
+pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
+    let started = Instant::now();
+    if args.check || args.call == "check" {
+        return check::run(&args, &context.environment);
+    }
+    let mut request = settings::request(&args, &context.environment)?;
+    let place = settings::place(&args.context)?;
+    let named = settings::named_addresses(&args.build_context)?;
+    let engine_settings = EngineSettings {
+        store_root: context.store_root()?,
+        durability: Durability::Full,
+        isolation: settings::isolation(&args, &context.environment)?,
+    };
+
+    let terminal = progress::terminal(context.environment.text("TERM"));
+    let renderer = Kind::new(args.progress, args.quiet, terminal).start();
+    let mut reporters: Vec<Arc<dyn Reporter>> = vec![renderer.clone()];
+    // A store that cannot be written is the build's own error, with a better message than the log's.
+    let log = LogFile::create(&engine_settings.store_root).ok().map(Arc::new);
+    reporters.extend(log.clone().map(|log| log as Arc<dyn Reporter>));
+    let reporter: Arc<dyn Reporter> = Arc::new(Tee(reporters));
+
+    let transfers = Arc::new(Transfers::new(reporter.clone()));
+    let client = Client::new(settings::client_settings(&context.environment)?, transfers)?;
+    let outputs = request.outputs.clone();
+    let engine = Engine::open(&engine_settings, Arc::new(client), reporter).map_err(|error| {
+        build_failure::explain(&error, &request.dockerfile).hint(build_failure::store_hint(&error))
+    })?;
+    remote::bring(&engine, &place, args.file.as_deref(), &mut request).await?;
+    remote::bring_named(&engine, &mut request, &named).await?;
+    let source = request.dockerfile.clone();
+    let result = engine.build(request, context.stop.clone()).await;
+    renderer.finish();
+    let complete = log.as_ref().is_some_and(|log| log.finish());
+    let built = result.map_err(|error| {
+        let failure = build_failure::explain(&error, &source);
+        match &log {
+            Some(log) if complete && build_failure::has_output(&error) => {
+                failure.note(format!("the full log is `{}`", log.path().display()))
+            }
+            _ => failure,
+        }
+    })?;
+
+    if !quiet(&args) {
+        for warning in &built.warnings {
+            tell(&place::diagnostic(&source, warning));
+        }
+        tell(&summary(&built, &outputs, started.elapsed()));
+    }
+    write_results(&args, &built)?;
+    let stdout_taken = outputs.iter().any(goes_to_stdout);
+    if (args.quiet || args.progress == ProgressArg::Quiet) && !stdout_taken {
+        print(&format!("{}\n", built.id))?;
+    }
+    Ok(())
+}
+
+fn quiet(args: &BuildArgs) -> bool {
+    args.quiet || matches!(args.progress, ProgressArg::Quiet | ProgressArg::None | ProgressArg::Rawjson)
+}
+
+fn goes_to_stdout(output: &Output) -> bool {
+    match output {
+        Output::Oci { dest, .. } | Output::Docker { dest } | Output::Tar { dest } => {
+            *dest == Destination::Stdout
+        }
+        Output::Local { .. } | Output::Registry => false,
+    }
+}
+
+/// `built app:1.0 (0123456789ab) in 1.2s: 3 steps ran, 2 cached`
+fn summary(built: &Built, outputs: &[Output], elapsed: Duration) -> String {
+    let name = match built.names.as_slice() {
+        [] => "an image without a name".to_owned(),
+        names => names.join(", "),
+    };
+    let pushed = if outputs.contains(&Output::Registry) { "built and pushed" } else { "built" };
+    let steps = |count: usize| format!("{count} step{}", if count == 1 { "" } else { "s" });
+    let work = match (built.ran, built.cached) {
+        (0, 0) => "no steps".to_owned(),
+        (0, cached) => format!("nothing to do, {} cached", steps(cached)),
+        (ran, 0) => format!("{} ran", steps(ran)),
+        (ran, cached) => format!("{} ran, {cached} cached", steps(ran)),
+    };
+    format!("{pushed} {name} ({}) in {}: {work}", built.id.short(), size::duration(elapsed))
+}
+
+/// `--iidfile` and `--metadata-file`.
+fn write_results(args: &BuildArgs, built: &Built) -> Result<()> {
+    let write = |path: &std::path::Path, text: &str| {
+        std::fs::write(path, text).map_err(|error| {
+            Failure::new(format!("the image is built, but `{}` cannot be written: {error}", path.display()))
+        })
+    };
+    if let Some(path) = &args.iidfile {
+        write(path, &built.id.to_string())?;
+    }
+    if let Some(path) = &args.metadata_file {
+        let mut metadata =
+            json!({"containerimage.config.digest": built.id, "image.name": built.names.join(",")});
+        if let Some(manifest) = &built.manifest {
+            metadata["containerimage.digest"] = json!(manifest.digest);
+            metadata["containerimage.descriptor"] = json!(manifest);
+        }
+        let text = serde_json::to_string_pretty(&metadata).map_err(|error| Failure::of(&error))?;
+        write(path, &format!("{text}\n"))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use layer_store::{Digest, ImageConfig};
+
+    use super::*;
+
+    #[test]
+    fn a_build_in_one_sentence() {
+        let sentence = |ran, cached, names: &[&str], outputs: &[Output]| {
+            let built = Built {
+                id: Digest::of(b""),
+                manifest: None,
+                config: ImageConfig::default(),
+                names: names.iter().map(|name| (*name).to_owned()).collect(),
+                cached,
+                ran,
+                warnings: Vec::new(),
+            };
+            summary(&built, outputs, Duration::from_millis(1234))
+        };
+        assert_eq!(
+            sentence(0, 3, &["app:1.0"], &[]),
+            "built app:1.0 (e3b0c44298fc) in 1.2s: nothing to do, 3 steps cached"
+        );
+        assert_eq!(
+            sentence(1, 0, &["a", "b"], &[Output::Registry]),
+            "built and pushed a, b (e3b0c44298fc) in 1.2s: 1 step ran"
+        );
+        assert_eq!(
+            sentence(2, 1, &[], &[]),
+            "built an image without a name (e3b0c44298fc) in 1.2s: 2 steps ran, 1 cached"
+        );
+        assert!(sentence(0, 0, &[], &[]).ends_with("no steps"));
+    }
+}

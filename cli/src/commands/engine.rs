@@ -1,0 +1,43 @@
+//! What commands beside `build` need of the builder: a store with somebody who may remove files of other owners, and
+//! a registry client that tells.
+
+use std::sync::Arc;
+
+use builder::sandbox::Isolation;
+use builder::{Engine, EngineSettings, Reporter};
+use layer_store::store::Durability;
+use registry_client::Client;
+
+use super::Context;
+use crate::args::build::ProgressArg;
+use crate::failure::{Failure, Result};
+use crate::progress::{self, Kind, Renderer, Transfers};
+use crate::settings;
+
+/// Opens the store, and a client whose transfers are shown unless `quiet`.
+pub(super) fn open(context: &Context, quiet: bool) -> Result<(Engine, Arc<dyn Renderer>)> {
+    let terminal = progress::terminal(context.environment.text("TERM"));
+    let renderer = Kind::new(ProgressArg::Auto, quiet, terminal).start();
+    let reporter: Arc<dyn Reporter> = renderer.clone();
+    let transfers = Arc::new(Transfers::new(reporter.clone()));
+    let client = Client::new(settings::client_settings(&context.environment)?, transfers)?;
+    let settings = EngineSettings {
+        store_root: context.store_root()?,
+        durability: Durability::Full,
+        isolation: Isolation::Auto,
+    };
+    let engine = Engine::open(&settings, Arc::new(client), reporter).map_err(|error| {
+        Failure::of(&error).hint("`--root` or `RBUILD_ROOT` names a directory that may be written")
+    })?;
+    Ok((engine, renderer))
+}
+
+/// Blocking work of the store, away from the threads that drive transfers.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Failure::new(format!("internal error: {error}; please report it"))),
+    }
+}

@@ -1,0 +1,156 @@
+//! The commands, one file each.
+
+mod build;
+mod build_failure;
+mod check;
+mod doctor;
+mod engine;
+mod history;
+mod images;
+mod inspect;
+mod login;
+mod prune;
+mod pull;
+mod push;
+mod remote;
+mod rmi;
+mod tag;
+mod version;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
+use layer_store::{Store, StoreOptions};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{Cli, Command, GlobalArgs};
+use crate::failure::{Exit, Failure, Result};
+use crate::settings::{self, Environment};
+
+/// What every command has.
+pub(crate) struct Context {
+    global: GlobalArgs,
+    environment: Environment,
+    /// Set by Ctrl-C and SIGTERM.
+    stop: CancellationToken,
+    /// The status that the signal asks for.
+    status: Arc<OnceLock<Exit>>,
+}
+
+impl Context {
+    fn store_root(&self) -> Result<PathBuf> {
+        settings::store_root(&self.global, &self.environment)
+    }
+
+    /// The store, for commands that neither remove nor read files of other owners.
+    fn store(&self) -> Result<Arc<Store>> {
+        let root = self.store_root()?;
+        let store = Store::open(&root, StoreOptions::default()).map_err(|error| {
+            Failure::from(error).hint("`--root` or `RBUILD_ROOT` names a directory that may be written")
+        })?;
+        Ok(Arc::new(store))
+    }
+}
+
+/// Runs a command; its failure is reported, and the status returned.
+pub(crate) fn run(cli: Cli) -> ExitCode {
+    start_log(&cli.global);
+    let context = Context {
+        global: cli.global,
+        environment: Environment::of_process(),
+        stop: CancellationToken::new(),
+        status: Arc::default(),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::new(format!("cannot start worker threads: {error}")).report(),
+    };
+    let result = runtime.block_on(async {
+        let signals = tokio::spawn(watch_signals(context.stop.clone(), context.status.clone()));
+        let result = dispatch(&context, cli.command).await;
+        signals.abort();
+        result
+    });
+    // Threads that still wait for a peer must not hold the process back.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whatever failed because it was stopped, it was the signal.
+        Err(failure) => match context.status.get() {
+            Some(status) => failure.exit(*status).report(),
+            None => failure.report(),
+        },
+    }
+}
+
+async fn dispatch(context: &Context, command: Command) -> Result<()> {
+    match command {
+        Command::Build(args) => build::run(context, *args).await,
+        Command::Check(args) => check::run(&args, &context.environment),
+        Command::Images(args) => images::run(context, &args),
+        Command::Tag(args) => tag::run(context, &args),
+        Command::Rmi(args) => rmi::run(context, &args).await,
+        Command::Inspect(args) => inspect::run(context, &args),
+        Command::History(args) => history::run(context, &args),
+        Command::Pull(args) => pull::run(context, &args).await,
+        Command::Push(args) => push::run(context, &args).await,
+        Command::Login(args) => login::login(context, args).await,
+        Command::Logout(args) => login::logout(context, &args),
+        Command::Prune(args) => prune::run(context, &args).await,
+        Command::Doctor => doctor::run(context).await,
+        Command::Version => version::run(context),
+        // The parser has put them under their first names.
+        Command::Image(_) | Command::System(_) => {
+            Err(Failure::usage("this group of commands needs a command"))
+        }
+    }
+}
+
+/// Cancels the work on the first Ctrl-C or SIGTERM. The kernel's own answer to a signal is not restored: the work ends
+/// in a moment, and what it had begun is taken back.
+async fn watch_signals(stop: CancellationToken, status: Arc<OnceLock<Exit>>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    let asked = tokio::select! {
+        _ = interrupt.recv() => Exit::Interrupted,
+        _ = terminate.recv() => Exit::Terminated,
+    };
+    let _ = status.set(asked);
+    stop.cancel();
+}
+
+/// Data of a command, on standard output. A reader that went away is no failure.
+fn print(text: &str) -> Result<()> {
+    let mut output = std::io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Something a person may want to know, on standard error.
+fn tell(text: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+fn start_log(global: &GlobalArgs) {
+    use tracing_subscriber::EnvFilter;
+    let filter = if global.debug {
+        Some("debug,hyper=info,h2=info,rustls=info".to_owned())
+    } else {
+        std::env::var("RBUILD_LOG").ok()
+    };
+    let Some(filter) = filter else { return };
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .try_init();
+}

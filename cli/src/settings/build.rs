@@ -1,0 +1,300 @@
+//! From the arguments of a build to what the builder is asked for.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use builder::BuildRequest;
+use builder::dockerfile::Source;
+use builder::graph::{ExecSettings, Network};
+use builder::lower::{LowerOptions, NamedContext, NoCache};
+use builder::output::{Output, Packing};
+use builder::resolve::Pull;
+use builder::sandbox::Isolation;
+use layer_store::Platform;
+use registry_client::Reference;
+
+use super::values::{self, pairs};
+use super::{Environment, output};
+use crate::args::build::BuildArgs;
+use crate::failure::{Failure, Result};
+
+/// The largest Dockerfile that standard input may hold, in bytes.
+const STDIN_LIMIT: u64 = 4 << 20;
+
+/// Which isolation RUN steps get.
+pub(crate) fn isolation(args: &BuildArgs, environment: &Environment) -> Result<Isolation> {
+    match args.isolation.as_deref().or_else(|| environment.text("RBUILD_ISOLATION")) {
+        None | Some("auto" | "default") => Ok(Isolation::Auto),
+        Some("root") => Ok(Isolation::Root),
+        Some("userns") => Ok(Isolation::Userns),
+        Some("single") => Ok(Isolation::Single),
+        Some("chroot") => Ok(Isolation::Chroot),
+        Some(other) => Err(Failure::usage(format!("there is no isolation `{other}`"))
+            .hint("it is `auto`, `root`, `userns`, `single` or `chroot`; `rbuild doctor` shows which of them work here")),
+    }
+}
+
+/// What the builder is asked for. Reads the Dockerfile.
+pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<BuildRequest> {
+    let place = place(&args.context)?;
+    let (dockerfile, dockerfile_path) = dockerfile(args, &place)?;
+    let context = match place {
+        ContextPlace::Directory(path) => Some(path),
+        ContextPlace::Stdin | ContextPlace::Remote(_) => None,
+    };
+    let tags = args.tag.iter().map(|name| tag(name)).collect::<Result<Vec<_>>>()?;
+    let (named_directories, contexts) = named_contexts(&args.build_context)?;
+    let (mut outputs, packing, output_tags) = output::read(&args.output)?;
+    if args.push && !outputs.contains(&Output::Registry) {
+        outputs.push(Output::Registry);
+    }
+    let tags = tags
+        .into_iter()
+        .chain(output_tags.iter().map(|name| tag(name)).collect::<Result<Vec<_>>>()?)
+        .collect::<Vec<_>>();
+    if outputs.contains(&Output::Registry) && tags.is_empty() {
+        return Err(
+            Failure::usage("there is no name to push to").hint("add `-t registry.example/team/app:1.0`")
+        );
+    }
+    let build_args = build_args(&args.build_arg, environment);
+    let epoch = epoch(&build_args, environment)?;
+    let allow = allowed(&args.allow)?;
+    Ok(BuildRequest {
+        dockerfile,
+        dockerfile_path,
+        context,
+        archives: HashMap::new(),
+        named_directories,
+        options: LowerOptions {
+            target: args.target.clone().filter(|target| !target.is_empty()),
+            build_args,
+            platform: platform(&args.platform)?,
+            build_platform: Platform::host(),
+            settings: ExecSettings {
+                extra_hosts: args.add_host.iter().map(|text| values::host(text)).collect::<Result<_>>()?,
+                shm_size: args.shm_size.as_deref().map(values::bytes).transpose()?,
+                ulimits: args.ulimit.iter().map(|text| values::ulimit(text)).collect::<Result<_>>()?,
+                hostname: None,
+            },
+            network: network(args.network.as_deref())?,
+            allow_insecure: allow.insecure,
+            // The host's network is what a RUN has by default, so asking for it takes nothing more.
+            allow_host_network: true,
+            no_cache: no_cache(args),
+            contexts,
+        },
+        tags,
+        labels: pairs("--label", &args.label)?,
+        pull: if args.pull { Pull::Always } else { Pull::Missing },
+        outputs,
+        packing,
+        jobs: jobs(args),
+        epoch,
+        secrets: values::secrets(&args.secret, &args.ssh, environment)?,
+    })
+}
+
+/// Where the files of a build come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ContextPlace {
+    /// A directory of this machine.
+    Directory(PathBuf),
+    /// Standard input: an archive, or a Dockerfile alone.
+    Stdin,
+    /// A URL or a git repository.
+    Remote(String),
+}
+
+/// What the context's word means.
+pub(crate) fn place(text: &str) -> Result<ContextPlace> {
+    if text == "-" {
+        return Ok(ContextPlace::Stdin);
+    }
+    let path = Path::new(text);
+    if path.is_dir() {
+        return Ok(ContextPlace::Directory(path.to_owned()));
+    }
+    if !path.exists() && is_address(text) {
+        return Ok(ContextPlace::Remote(text.to_owned()));
+    }
+    let problem = if path.exists() { "is not a directory" } else { "does not exist" };
+    Err(Failure::new(format!("the build context `{text}` {problem}"))
+        .hint("the last word of the command is the directory that COPY reads from, often `.`"))
+}
+
+fn is_address(text: &str) -> bool {
+    let remote = ["http://", "https://", "git://", "ssh://", "git@", "github.com/"];
+    remote.iter().any(|prefix| text.starts_with(prefix))
+}
+
+/// The Dockerfile and its path. One that comes with a context that is no directory is read when that is here; until
+/// then it is empty.
+fn dockerfile(args: &BuildArgs, place: &ContextPlace) -> Result<(Source, Option<PathBuf>)> {
+    if args.file.as_deref() == Some("-") {
+        if *place == ContextPlace::Stdin {
+            return Err(Failure::usage(
+                "the context and the Dockerfile cannot both come from standard input",
+            ));
+        }
+        return Ok((stdin()?, None));
+    }
+    let ContextPlace::Directory(context) = place else {
+        return Ok((Source::new("Dockerfile", ""), None));
+    };
+    let given = args.file.as_deref().map(Path::new);
+    let mut source = builder::input::dockerfile(Some(context), given).map_err(|error| {
+        let failure = Failure::of(&error).hint(error.hint());
+        if given.is_none() {
+            failure.hint("`--file` names a Dockerfile of another name or place")
+        } else {
+            failure
+        }
+    })?;
+    let path = PathBuf::from(&source.name);
+    if let Some(short) = source.name.strip_prefix("./") {
+        source.name = short.to_owned();
+    }
+    Ok((source, Some(path)))
+}
+
+fn stdin() -> Result<Source> {
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .take(STDIN_LIMIT + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::new(format!("cannot read the Dockerfile from standard input: {error}")))?;
+    if bytes.len() as u64 > STDIN_LIMIT {
+        return Err(Failure::new(format!(
+            "the Dockerfile on standard input is larger than {STDIN_LIMIT} bytes"
+        )));
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Failure::new("the Dockerfile on standard input is not UTF-8 text"))?;
+    Ok(Source::new("<stdin>", text))
+}
+
+/// An image's name.
+fn tag(name: &str) -> Result<Reference> {
+    let reference = Reference::parse(name).map_err(|error| Failure::usage(error.to_string()))?;
+    if reference.digest().is_some() {
+        return Err(Failure::usage(format!("`--tag {name}` names a digest, which only the build can know")));
+    }
+    Ok(reference)
+}
+
+fn named_contexts(texts: &[String]) -> Result<(BTreeMap<String, PathBuf>, BTreeMap<String, NamedContext>)> {
+    let mut directories = BTreeMap::new();
+    let mut contexts = BTreeMap::new();
+    for (name, place) in pairs("--build-context", texts)? {
+        let name = name.to_lowercase();
+        if let Some(image) = place.strip_prefix("docker-image://") {
+            contexts.insert(name, NamedContext::Image(image.to_owned()));
+            continue;
+        }
+        if is_address(&place) {
+            continue;
+        }
+        if place.contains("://") {
+            return Err(Failure::new(format!(
+                "the context `{name}={place}` is of a kind that is not supported yet"
+            ))
+            .hint("a further context is a directory, an archive's or git repository's URL, or `docker-image://NAME`"));
+        }
+        if !Path::new(&place).is_dir() {
+            return Err(Failure::new(format!("the build context `{name}={place}` is not a directory")));
+        }
+        directories.insert(name.clone(), PathBuf::from(place));
+        contexts.insert(name, NamedContext::Directory);
+    }
+    Ok((directories, contexts))
+}
+
+/// The further contexts that are addresses: name and address.
+pub(crate) fn named_addresses(texts: &[String]) -> Result<Vec<(String, String)>> {
+    let all = pairs("--build-context", texts)?.into_iter();
+    Ok(all.filter(|(_, place)| is_address(place)).map(|(name, place)| (name.to_lowercase(), place)).collect())
+}
+
+/// `NAME=VALUE`; a bare `NAME` has its value from the environment, and none where it is not set there.
+fn build_args(texts: &[String], environment: &Environment) -> BTreeMap<String, String> {
+    let value = |text: &String| match text.split_once('=') {
+        Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+        None => environment.exact(text).map(|value| (text.clone(), value.to_owned())),
+    };
+    texts.iter().filter_map(value).collect()
+}
+
+fn epoch(build_args: &BTreeMap<String, String>, environment: &Environment) -> Result<Option<i64>> {
+    let name = "SOURCE_DATE_EPOCH";
+    let Some(text) = build_args.get(name).map(String::as_str).or_else(|| environment.text(name)) else {
+        return Ok(None);
+    };
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let seconds =
+        text.parse().map_err(|_| Failure::usage(format!("`{name}={text}` is not a number of seconds")))?;
+    Ok(Some(seconds))
+}
+
+fn platform(texts: &[String]) -> Result<Platform> {
+    let mut platforms =
+        texts.iter().map(|text| text.parse::<Platform>().map_err(|error| Failure::usage(error.to_string())));
+    let first = platforms.next().transpose()?;
+    if platforms.next().is_some() {
+        return Err(Failure::new("several platforms in one build are not supported yet")
+            .hint("build each platform by itself"));
+    }
+    Ok(first.unwrap_or_else(Platform::host))
+}
+
+fn network(text: Option<&str>) -> Result<Network> {
+    match text {
+        None | Some("default" | "") => Ok(Network::Default),
+        Some("host") => Ok(Network::Host),
+        Some("none") => Ok(Network::None),
+        Some(other) => Err(Failure::usage(format!("there is no network `{other}`"))
+            .hint("a RUN has the network `default`, `host` or `none`")),
+    }
+}
+
+fn no_cache(args: &BuildArgs) -> NoCache {
+    if args.no_cache {
+        NoCache::All
+    } else if args.no_cache_filter.is_empty() {
+        NoCache::Never
+    } else {
+        NoCache::Stages(args.no_cache_filter.clone())
+    }
+}
+
+struct Allowed {
+    insecure: bool,
+}
+
+fn allowed(texts: &[String]) -> Result<Allowed> {
+    let mut allowed = Allowed { insecure: false };
+    for text in texts {
+        match text.as_str() {
+            "network.host" => {}
+            "security.insecure" => allowed.insecure = true,
+            other => {
+                return Err(Failure::usage(format!("there is no entitlement `{other}`"))
+                    .hint("`--allow` takes `network.host` and `security.insecure`"));
+            }
+        }
+    }
+    Ok(allowed)
+}
+
+fn jobs(args: &BuildArgs) -> usize {
+    let processors = || std::thread::available_parallelism().map_or(2, Into::into);
+    args.jobs.map_or_else(processors, Into::into)
+}
+
+/// How layers travel: `gzip`, `gzip:9`, `zstd`, `zstd:3`, `none`.
+pub(crate) fn packing(text: &str) -> Result<Packing> {
+    output::packing(text, None, false)
+}

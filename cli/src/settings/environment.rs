@@ -1,0 +1,61 @@
+//! The environment of the process, read once.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Environment variables and who the user is.
+pub(crate) struct Environment {
+    variables: HashMap<OsString, OsString>,
+    /// Whether the process runs as uid 0.
+    pub(crate) root_user: bool,
+}
+
+impl Environment {
+    /// The environment of this process.
+    pub(crate) fn of_process() -> Self {
+        Self { variables: std::env::vars_os().collect(), root_user: rustix::process::geteuid().is_root() }
+    }
+
+    /// An environment for tests.
+    #[cfg(test)]
+    pub(crate) fn fake(root_user: bool, variables: &[(&str, &str)]) -> Self {
+        let variables = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self { variables, root_user }
+    }
+
+    /// A variable that is set, not empty, and UTF-8.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.variables
+            .get(&OsString::from(name))
+            .and_then(|value| value.to_str())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// A variable's exact value, set and UTF-8, empty or not: what `--build-arg NAME` passes on.
+    pub(crate) fn exact(&self, name: &str) -> Option<&str> {
+        self.variables.get(&OsString::from(name)).and_then(|value| value.to_str())
+    }
+
+    /// A variable that names a path.
+    pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
+        self.variables.get(&OsString::from(name)).filter(|value| !value.is_empty()).map(PathBuf::from)
+    }
+
+    /// The home directory.
+    pub(crate) fn home(&self) -> Option<PathBuf> {
+        self.path("HOME")
+    }
+
+    /// Where a user's settings are: `$XDG_CONFIG_HOME`, else `~/.config`.
+    pub(crate) fn config_home(&self) -> Option<PathBuf> {
+        self.path("XDG_CONFIG_HOME").or_else(|| Some(self.home()?.join(".config")))
+    }
+
+    /// The directories of `PATH`.
+    pub(crate) fn program_directories(&self) -> Vec<PathBuf> {
+        let path = self.variables.get(&OsString::from("PATH"));
+        path.map(|path| std::env::split_paths(path).filter(|one| one.is_absolute()).collect())
+            .unwrap_or_default()
+    }
+}

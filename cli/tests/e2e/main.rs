@@ -1,0 +1,10 @@
+//! The binary against real peers: docker-registry, skopeo, umoci, buildah. Few tests, each a user's whole job; what a
+//! part does in detail is tested beside the part.
+
+mod bad_input;
+mod build;
+mod exchange;
+mod images;
+mod interrupt;
+mod lab;
+mod real_input;

@@ -1,0 +1,321 @@
+//! New layers from entries that somebody made up: what COPY, ADD and WORKDIR write.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{self, Read, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::pipeline::{self, Stream};
+use super::read::{Bytes, FileRange, file_entry};
+use super::tree::{TreeWriter, beneath};
+use super::{FileSource, Form, Limits, NewEntry, NewKind, decompress, tar};
+use crate::error::IoContext as _;
+use crate::index::{Builder, Entry, Kind, PathBytes, TarFacts, path};
+use crate::store::Ownership;
+use crate::store::writing::{Sync, Unnamed};
+use crate::{Digest, Index, Result, Store};
+
+impl Store {
+    /// Writes a new layer, canonically, in one pass over its sources: hashes it and leaves the index and the form
+    /// that is wanted (`Tree` or `Tar`; `Index` leaves no bytes). The order of `entries` does not matter, but that of
+    /// two with one path the later wins. Parents that no layer below has are for the caller to list; without, trees
+    /// have them with mode 0755 and owner 0:0. Returns the diffID, which depends on the entries alone.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Entry`] for entries that no layer can hold; [`crate::Error::Io`] for a source that cannot be
+    /// read or whose size is not what was said.
+    pub fn write_layer(&self, entries: Vec<NewEntry>, form: Form) -> Result<Digest> {
+        let (entries, sources) = self.planned(entries)?;
+        let scratch = (form == Form::Tree).then(|| self.scratch()).transpose()?;
+        let place = scratch.as_ref().map(|scratch| scratch.path().join("tree"));
+        let custodian = self.custodian().is_some();
+        let tree = place.as_ref().map(|place| TreeWriter::create(place, custodian)).transpose()?;
+        let mut tar = (form == Form::Tar).then(|| self.unnamed()).transpose()?;
+        let mut copy = tar.as_ref().map(Unnamed::file);
+        let copy = copy.as_mut().map(|copy| copy as &mut (dyn io::Write + Send));
+        let (diff_id, (index, owners)) =
+            pipeline::hashing(copy, None, |stream| self.emit(stream, entries, &sources, tree))?;
+        // The lock comes late, since the name does: two that write the same layer both do the work.
+        let _lock = self.lock("layer", &diff_id)?;
+        if let Some(place) = &place {
+            self.keep_tree(&diff_id, place, &owners)?;
+        }
+        self.make_layer_dir(&diff_id)?;
+        if let Some(tar) = tar.take()
+            && !self.has_tar(&diff_id)
+        {
+            tar.name(&self.tar_path(&diff_id), 0o644, Sync::Whole, self.durability())?;
+        }
+        self.keep_canonical_index(&diff_id, index)?;
+        Ok(diff_id)
+    }
+
+    /// The entries of the layer in their order. The offset of a file is the number of its source.
+    fn planned(&self, entries: Vec<NewEntry>) -> Result<(Vec<Entry>, Vec<FileSource>)> {
+        let mut builder = Builder::new();
+        let mut sources = Vec::new();
+        for new in entries {
+            let mut mode = new.mode & 0o7777;
+            let kind = match new.kind {
+                NewKind::Directory { opaque } => Kind::Directory { opaque },
+                NewKind::File { size, source } => {
+                    sources.push(source);
+                    Kind::File { size, offset: sources.len() as u64 - 1 }
+                }
+                NewKind::Hardlink { target } => Kind::Hardlink { target },
+                NewKind::Symlink { target } => {
+                    // The kernel gives them no other.
+                    mode = 0o777;
+                    Kind::Symlink { target }
+                }
+                NewKind::CharDevice { major: 0, minor: 0 } | NewKind::Whiteout => Kind::Whiteout,
+                NewKind::CharDevice { major, minor } => Kind::CharDevice { major, minor },
+                NewKind::BlockDevice { major, minor } => Kind::BlockDevice { major, minor },
+                NewKind::Fifo => Kind::Fifo,
+            };
+            let NewEntry { path, uid, gid, mtime, xattrs, .. } = new;
+            if !path::is_clean(&path) {
+                let reason = "the path is not clean".to_owned();
+                return Err(crate::Error::Entry { entry: path::printable(&path), reason });
+            }
+            builder.insert(Entry { path, kind, mode, uid, gid, mtime, xattrs })?;
+        }
+        let index = builder.finish(TarFacts::default())?;
+        let mut entries = index.entries().to_vec();
+        lead_links(&mut entries)?;
+        self.gather(&mut sources, &entries)?;
+        Ok((entries, sources))
+    }
+
+    /// Puts the tar of `entries` into `stream` and their files into `tree`.
+    fn emit(
+        &self,
+        stream: &mut Stream<'_>,
+        mut entries: Vec<Entry>,
+        sources: &[FileSource],
+        mut tree: Option<TreeWriter>,
+    ) -> Result<(Index, Vec<Ownership>)> {
+        let mut headers = Vec::new();
+        let mut inline = Vec::new();
+        for entry in &mut entries {
+            headers.clear();
+            tar::encode(entry, &mut headers)?;
+            stream.put(&headers);
+            let Kind::File { size, offset } = entry.kind else {
+                if let Some(tree) = &mut tree {
+                    tree.place(entry)?;
+                }
+                continue;
+            };
+            let source = &sources[offset as usize];
+            entry.kind = Kind::File { size, offset: stream.position() };
+            let mut kept = Builder::wants_inline(&entry.path, size).then(Vec::new);
+            self.emit_file(stream, entry, size, source, tree.as_mut(), kept.as_mut())?;
+            inline.extend(kept.map(|bytes| (entry.path.clone(), bytes)));
+            stream.put_zeros(tar::padding(size) as u64);
+        }
+        stream.put(&tar::END);
+        let index = Index::canonical(entries, inline, stream.position());
+        let owners = tree.map(|tree| tree.finish(&index)).transpose()?.unwrap_or_default();
+        Ok((index, owners))
+    }
+
+    fn emit_file(
+        &self,
+        stream: &mut Stream<'_>,
+        entry: &Entry,
+        size: u64,
+        source: &FileSource,
+        tree: Option<&mut TreeWriter>,
+        mut kept: Option<&mut Vec<u8>>,
+    ) -> Result<()> {
+        let shown = || source_name(source, entry);
+        let mut opened = self.open_source(source, size)?;
+        let mut keep = |bytes: &[u8]| {
+            if let Some(kept) = &mut kept {
+                kept.extend_from_slice(bytes);
+            }
+        };
+        let Some(tree) = tree else {
+            let read = stream.put_file(&mut opened, size, |bytes| {
+                keep(bytes);
+                Ok(())
+            });
+            return read.context("read", shown());
+        };
+        if self.link_unchanged(tree, entry, source)? {
+            let read = stream.put_file(&mut opened, size, |bytes| {
+                keep(bytes);
+                Ok(())
+            });
+            return read.context("read", shown());
+        }
+        let mut file = File::from(tree.file(entry)?);
+        let cloned =
+            size > 0 && opened.whole().is_some_and(|whole| rustix::fs::ioctl_ficlone(&file, whole).is_ok());
+        let read = stream.put_file(&mut opened, size, |bytes| {
+            keep(bytes);
+            if cloned { Ok(()) } else { file.write_all(bytes) }
+        });
+        read.context("copy", shown())?;
+        tree.finish_file(entry, &OwnedFd::from(file))
+    }
+
+    /// Makes a file that another layer's tree has just so a link to that, since trees do not change.
+    fn link_unchanged(&self, tree: &mut TreeWriter, entry: &Entry, source: &FileSource) -> Result<bool> {
+        let FileSource::Layer { diff_id, path } = source else { return Ok(false) };
+        if !self.has_tree(diff_id) {
+            return Ok(false);
+        }
+        let index = self.index(diff_id)?;
+        let other = file_entry(&index, path)?;
+        let same = (other.mode, other.uid, other.gid, other.mtime, &other.xattrs)
+            == (entry.mode, entry.uid, entry.gid, entry.mtime, &entry.xattrs);
+        if !same {
+            return Ok(false);
+        }
+        let root = self.open_tree(diff_id)?;
+        tree.link_from(entry, root.as_fd(), &other.path)
+    }
+
+    fn open_source(&self, source: &FileSource, size: u64) -> Result<Opened> {
+        Ok(match source {
+            FileSource::Bytes(bytes) => Opened::Reader(Box::new(io::Cursor::new(Arc::clone(bytes)))),
+            FileSource::Host { root, path } => {
+                let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+                let file = beneath::open(root.as_fd(), path.as_os_str().as_bytes(), flags, Mode::empty())
+                    .context("open", path)?;
+                Opened::Whole(file.into())
+            }
+            FileSource::Range { file, offset } => {
+                Opened::Reader(Box::new(FileRange::new(Arc::clone(file), *offset, size)))
+            }
+            FileSource::Layer { diff_id, path } => {
+                let index = self.index(diff_id)?;
+                let entry = file_entry(&index, path)?;
+                match self.bytes_of(diff_id, &index, entry)? {
+                    Bytes::Tree(file) => Opened::Whole(file),
+                    Bytes::Memory(bytes) => Opened::Reader(Box::new(io::Cursor::new(bytes))),
+                    Bytes::Tar(file, offset) => {
+                        Opened::Reader(Box::new(FileRange::new(Arc::new(file), offset, size)))
+                    }
+                    Bytes::Stream(stream) => Opened::Reader(Box::new(stream.take(size))),
+                }
+            }
+        })
+    }
+
+    /// Replaces sources that are in blobs by parts of one file that holds them all: a blob can only be inflated from
+    /// its beginning, so that is done once for all files.
+    fn gather(&self, sources: &mut [FileSource], entries: &[Entry]) -> Result<()> {
+        let mut wanted: HashMap<Digest, BTreeMap<u64, (u64, Vec<usize>)>> = HashMap::new();
+        for entry in entries {
+            let Kind::File { offset: number, .. } = entry.kind else { continue };
+            let FileSource::Layer { diff_id, path } = &sources[number as usize] else { continue };
+            if self.has_tree(diff_id) || self.has_tar(diff_id) {
+                continue;
+            }
+            let index = self.index(diff_id)?;
+            let file = file_entry(&index, path)?;
+            let Kind::File { size, offset } = file.kind else { continue };
+            if size > 0 && index.extents(&file.path).is_none() && index.inline(&file.path).is_none() {
+                let places = wanted.entry(*diff_id).or_default();
+                places.entry(offset).or_insert_with(|| (size, Vec::new())).1.push(number as usize);
+            }
+        }
+        wanted.retain(|_, places| places.len() > 1);
+        for (diff_id, places) in wanted {
+            let Some(blob) = self.local_blob(&diff_id)? else { return Err(Self::missing(&diff_id)) };
+            let shown = self.blob_path(&blob);
+            let mut stream = decompress(self.open_blob(&blob)?, Limits::default()).context("read", &shown)?;
+            let scratch = self.scratch()?;
+            let spool_path = scratch.path().join("spool");
+            let spool = Arc::new(
+                File::create_new(&spool_path)
+                    .and_then(|_| File::options().read(true).write(true).open(&spool_path))
+                    .context("create", &spool_path)?,
+            );
+            let (mut at, mut written) = (0, 0);
+            for (offset, (size, numbers)) in places {
+                io::copy(&mut (&mut stream).take(offset - at), &mut io::sink()).context("read", &shown)?;
+                let copied = io::copy(&mut (&mut stream).take(size), &mut &*spool).context("read", &shown)?;
+                if copied != size {
+                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof)).context("read", &shown);
+                }
+                for number in numbers {
+                    sources[number] = FileSource::Range { file: Arc::clone(&spool), offset: written };
+                }
+                (at, written) = (offset + size, written + size);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Gives the bytes of each group of hard links to its first name.
+///
+/// # Errors
+///
+/// [`crate::Error::Entry`] for a link to what the layer does not have.
+fn lead_links(entries: &mut [Entry]) -> Result<()> {
+    let mut groups: BTreeMap<PathBytes, Vec<usize>> = BTreeMap::new();
+    for (at, entry) in entries.iter().enumerate() {
+        if let Kind::Hardlink { target } = &entry.kind {
+            groups.entry(target.clone()).or_default().push(at);
+        }
+    }
+    for (target, links) in groups {
+        let Ok(file) = crate::index::find(entries, &target) else {
+            let reason = format!("`{}`, which it links to, is not in the layer", path::printable(&target));
+            return Err(crate::Error::Entry { entry: path::printable(&entries[links[0]].path), reason });
+        };
+        let first = links[0];
+        if first < file {
+            let leader = entries[first].path.clone();
+            entries[first].kind = entries[file].kind.clone();
+            for at in links.into_iter().skip(1).chain([file]) {
+                entries[at].kind = Kind::Hardlink { target: leader.clone() };
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A source that can be read.
+enum Opened {
+    /// All of a file, from its beginning.
+    Whole(File),
+    Reader(Box<dyn Read + Send>),
+}
+
+impl Opened {
+    fn whole(&self) -> Option<&File> {
+        match self {
+            Self::Whole(file) => Some(file),
+            Self::Reader(_) => None,
+        }
+    }
+}
+
+impl Read for Opened {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Whole(file) => file.read(buffer),
+            Self::Reader(reader) => reader.read(buffer),
+        }
+    }
+}
+
+/// What to call a source in a message.
+fn source_name(source: &FileSource, entry: &Entry) -> std::path::PathBuf {
+    match source {
+        FileSource::Host { path, .. } => path.clone(),
+        FileSource::Layer { path, .. } => path::printable(path).into(),
+        FileSource::Bytes(_) | FileSource::Range { .. } => path::printable(&entry.path).into(),
+    }
+}
