@@ -280,6 +280,7 @@ impl Transport {
             return Ok((candidates[0], None));
         }
         let (mut first_error, mut first_answer) = (None, None);
+        let lost = |source| Error::Connection { place: Box::new(call.place.clone()), source };
         for (scheme, is_last) in candidates.iter().zip([false, true]) {
             let url = base(call.endpoint, scheme)
                 .and_then(|base| url_of(call, &base))
@@ -292,7 +293,12 @@ impl Transport {
                     *known = Some(scheme);
                     return Ok((scheme, Some(answer)));
                 }
-                Err(_) if first_answer.is_some() => break,
+                Err(error) if first_answer.is_some() => match error {
+                    Error::Connection { source, .. } if source.is_about_certificates() => {
+                        return Err(lost(source));
+                    }
+                    _ => break,
+                },
                 Err(error) => {
                     let other_scheme_may_do = match &error {
                         Error::Connection { source, .. } => match source.kind {
