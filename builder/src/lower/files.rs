@@ -137,9 +137,6 @@ impl Lowering<'_> {
                 let _ = write!(line, " {flag}={value}");
             }
         }
-        if common.link {
-            line.push_str(" --link");
-        }
         for source in common.sources {
             match source {
                 Written::Path(word) => {
@@ -172,7 +169,10 @@ impl Lowering<'_> {
                     } else {
                         body.into_owned()
                     };
-                    inline.push(InlineFile { name: heredoc.name.clone(), content });
+                    // The delimiter names the file; what climbs out of a directory in it is cut off.
+                    let clean = absolute("/", &heredoc.name);
+                    let name = clean.rsplit('/').next().filter(|name| !name.is_empty());
+                    inline.push(InlineFile { name: name.unwrap_or("heredoc").to_owned(), content });
                 }
             }
         }
@@ -207,7 +207,11 @@ impl Lowering<'_> {
         span: Span,
     ) -> Result<()> {
         let path = state.expand(word, self.escape())?;
-        let path = absolute(state.cwd(), &path);
+        if path.is_empty() {
+            return Err(at(word.span, format!("the path `{word}` expands to nothing")));
+        }
+        // An absolute path is kept as it is written, as BuildKit does.
+        let path = if path.starts_with('/') { path } else { absolute(state.cwd(), &path) };
         state.config.config.working_dir.clone_from(&path);
         if path == "/" {
             state.note(format!("WORKDIR {path}"));
@@ -215,7 +219,7 @@ impl Lowering<'_> {
         }
         let op = Op::Workdir(Box::new(WorkdirOp {
             input: state.node,
-            path: path.clone(),
+            path: absolute("/", &path),
             user: state.config.config.user.clone(),
         }));
         let node = self.step(state, op, &instruction.original, span);
