@@ -12,10 +12,11 @@ use registry_client::Reference;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{LocalContext, StatIndex};
+use crate::copy::Fetched;
 use crate::dockerfile::{self, Diagnostic, Source};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::event::{Event, Outcome, Reporter, StepId};
+use crate::event::{Event, Outcome, Reporter};
 use crate::image;
 use crate::lower::{LowerOptions, Lowered, TargetImage, lower};
 use crate::output::{self, ImageLayers, Output, Packing};
@@ -30,8 +31,10 @@ pub struct BuildRequest {
     pub dockerfile: Source,
     /// Where the Dockerfile is, for its own ignore file; `None` when it came from elsewhere.
     pub dockerfile_path: Option<PathBuf>,
-    /// The context directory; `None` for a build without one.
+    /// The context directory; `None` for a build without one, or with a remote one (see [`LowerOptions::contexts`]).
     pub context: Option<PathBuf>,
+    /// Archives that [`LowerOptions::contexts`] names.
+    pub archives: HashMap<Digest, Fetched>,
     /// Directories of `--build-context`, by lower-cased name.
     pub named_directories: BTreeMap<String, PathBuf>,
     /// Target, arguments, platform and the like.
@@ -77,10 +80,17 @@ impl Engine {
     /// Builds an image. `cancel` stops it: nothing is left running and nothing half-written is used.
     pub async fn build(&self, request: BuildRequest, cancel: CancellationToken) -> Result<Built> {
         let (parsed, diagnostics) = dockerfile::parse(&request.dockerfile);
-        let (errors, mut warnings): (Vec<_>, Vec<_>) = diagnostics.into_iter().partition(Diagnostic::is_error);
+        let (errors, mut warnings): (Vec<_>, Vec<_>) =
+            diagnostics.into_iter().partition(Diagnostic::is_error);
         if !errors.is_empty() {
             return Err(Error::Dockerfile(errors));
         }
+        let (errors, findings): (Vec<_>, Vec<_>) =
+            crate::check::lints(&parsed, &request, None, false).into_iter().partition(Diagnostic::is_error);
+        if !errors.is_empty() {
+            return Err(Error::Dockerfile(errors));
+        }
+        warnings.extend(findings);
         let _in_use = self.store.in_use()?;
         let resolver = Resolver::new(self.store.clone(), self.client.clone(), request.pull);
         let lowering = lower(&parsed, &request.dockerfile, &request.options, &resolver);
@@ -100,13 +110,14 @@ impl Engine {
                 reporter: counter.clone(),
                 sandbox: self.sandbox.clone(),
                 contexts,
+                archives: request.archives.clone(),
                 secrets: request.secrets.clone(),
                 jobs: request.jobs,
                 epoch: request.epoch,
-                cancel: cancel.clone(),
+                cancel: cancel.child_token(),
             },
         );
-        let solved = solver.solve_target(&image).await?;
+        let solved = solver.solve_target(&image).await.map_err(|error| solver.cause(error))?;
         for index in indexes {
             index.save(&self.store)?;
         }
@@ -136,10 +147,15 @@ impl Engine {
         Ok(built)
     }
 
-    fn contexts(&self, request: &BuildRequest) -> Result<(HashMap<String, Arc<LocalContext>>, Vec<Arc<StatIndex>>)> {
+    fn contexts(
+        &self,
+        request: &BuildRequest,
+    ) -> Result<(HashMap<String, Arc<LocalContext>>, Vec<Arc<StatIndex>>)> {
         let (mut contexts, mut indexes) = (HashMap::new(), Vec::new());
-        let main = request.context.iter().map(|directory| ("", directory, request.dockerfile_path.as_deref()));
-        let named = request.named_directories.iter().map(|(name, directory)| (name.as_str(), directory, None));
+        let main =
+            request.context.iter().map(|directory| ("", directory, request.dockerfile_path.as_deref()));
+        let named =
+            request.named_directories.iter().map(|(name, directory)| (name.as_str(), directory, None));
         for (name, directory, dockerfile) in main.chain(named) {
             let (context, index) = crate::input::context(&self.store, directory, dockerfile)?;
             contexts.insert(name.to_owned(), Arc::new(context));
@@ -194,7 +210,7 @@ impl Engine {
         solver: &Solver,
         built: &mut Built,
     ) -> Result<()> {
-        let step = StepId(u32::MAX);
+        let step = solver.next_step();
         let name = match output {
             Output::Oci { .. } => "exporting to OCI layout",
             Output::Docker { .. } => "exporting to Docker archive",
@@ -233,7 +249,10 @@ impl Engine {
         if local {
             let (store, output, tags) = (self.store.clone(), output.clone(), request.tags.clone());
             let platform = built.config.platform();
-            return Solver::blocking(move || output::write(&store, &packed.manifest, &platform, &tags, &output)).await;
+            return Solver::blocking(move || {
+                output::write(&store, &packed.manifest, &platform, &tags, &output)
+            })
+            .await;
         }
         if request.tags.is_empty() {
             return Err(Error::Invalid {

@@ -18,7 +18,9 @@ const DOCKERFILE_LIMIT: u64 = 4 << 20;
 /// The Dockerfile at `path`, or `Dockerfile` in the context (`dockerfile` if there is none).
 pub fn dockerfile(context: Option<&Path>, path: Option<&Path>) -> Result<Source> {
     let candidates = match (path, context) {
-        (Some(path), Some(context)) if !path.exists() && path.is_relative() && context.join(path).exists() => {
+        (Some(path), Some(context))
+            if !path.exists() && path.is_relative() && context.join(path).exists() =>
+        {
             vec![context.join(path)]
         }
         (Some(path), _) => vec![path.to_owned()],
@@ -35,7 +37,8 @@ pub fn dockerfile(context: Option<&Path>, path: Option<&Path>) -> Result<Source>
             Err(error) => return Err(unreadable(candidate, error)),
         }
     }
-    let (path, error) = missing.ok_or_else(|| Error::Internal("no place to look for a Dockerfile".to_owned()))?;
+    let (path, error) =
+        missing.ok_or_else(|| Error::Internal("no place to look for a Dockerfile".to_owned()))?;
     Err(unreadable(path, error))
 }
 
@@ -44,7 +47,10 @@ fn read(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.take(DOCKERFILE_LIMIT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > DOCKERFILE_LIMIT {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is larger than {DOCKERFILE_LIMIT} bytes")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("it is larger than {DOCKERFILE_LIMIT} bytes"),
+        ));
     }
     String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
@@ -53,24 +59,31 @@ fn unreadable(path: &Path, source: io::Error) -> Error {
     Error::File { action: "read the Dockerfile", path: path.display().to_string(), source: Arc::new(source) }
 }
 
-/// Opens a directory as a context. Ignore rules come from `<dockerfile>.dockerignore` beside the Dockerfile, else from
-/// `.dockerignore` in the directory. The stat index is to be saved when the build is over.
-pub fn context(store: &Store, directory: &Path, dockerfile: Option<&Path>) -> Result<(LocalContext, Arc<StatIndex>)> {
+/// Opens a directory as a context, with its ignore rules. The stat index is to be saved when the build is over.
+pub fn context(
+    store: &Store,
+    directory: &Path,
+    dockerfile: Option<&Path>,
+) -> Result<(LocalContext, Arc<StatIndex>)> {
+    let ignore = ignore_rules(directory, dockerfile)?;
+    let index = Arc::new(StatIndex::load(store, directory)?);
+    Ok((LocalContext::open(directory, ignore)?.with_index(index.clone()), index))
+}
+
+/// The ignore rules of a context directory: from `<dockerfile>.dockerignore` beside the Dockerfile, else from
+/// `.dockerignore` in the directory.
+pub fn ignore_rules(directory: &Path, dockerfile: Option<&Path>) -> Result<Option<Matcher>> {
     let beside = dockerfile.map(|path| {
         let mut name = path.as_os_str().to_owned();
         name.push(".dockerignore");
         PathBuf::from(name)
     });
-    let mut ignore = None;
     for path in beside.into_iter().chain([directory.join(".dockerignore")]) {
         match fs::read(&path) {
             Ok(text) => {
-                let matcher = Matcher::parse(&String::from_utf8_lossy(&text)).map_err(|error| Error::Invalid {
-                    message: format!("`{}`: {error}", path.display()),
-                    help: None,
-                })?;
-                ignore = Some(matcher);
-                break;
+                return Matcher::parse(&String::from_utf8_lossy(&text)).map(Some).map_err(|error| {
+                    Error::Invalid { message: format!("`{}`: {error}", path.display()), help: None }
+                });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => {
@@ -82,6 +95,5 @@ pub fn context(store: &Store, directory: &Path, dockerfile: Option<&Path>) -> Re
             }
         }
     }
-    let index = Arc::new(StatIndex::load(store, directory)?);
-    Ok((LocalContext::open(directory, ignore)?.with_index(index.clone()), index))
+    Ok(None)
 }

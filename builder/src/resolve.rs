@@ -103,7 +103,9 @@ impl Resolver {
             .or_insert_with(|| {
                 let (store, client, pull) = (self.store.clone(), self.client.clone(), self.pull);
                 let (name, platform) = (name.to_owned(), platform.clone());
-                async move { resolve(&store, &client, pull, &name, &platform).await.map(Arc::new) }.boxed().shared()
+                async move { resolve(&store, &client, pull, &name, &platform).await.map(Arc::new) }
+                    .boxed()
+                    .shared()
             })
             .clone()
     }
@@ -155,7 +157,8 @@ async fn resolve(
         index,
         tagged: crate::image::now(),
     })?;
-    let resolved = assemble(name, remote.config, Some(&remote.manifest), Some(&repository), remote.manifest.digest())?;
+    let resolved =
+        assemble(name, remote.config, Some(&remote.manifest), Some(&repository), remote.manifest.digest())?;
     for layer in &resolved.base.layers {
         if let Some(remote) = &layer.remote {
             remember_remote(store, &layer.diff_id, remote)?;
@@ -165,7 +168,12 @@ async fn resolve(
 }
 
 /// The image of `record` for `platform`, if it has one that runs there.
-fn from_store(store: &Store, name: &str, record: &ImageRecord, platform: &Platform) -> Result<Option<Resolved>> {
+fn from_store(
+    store: &Store,
+    name: &str,
+    record: &ImageRecord,
+    platform: &Platform,
+) -> Result<Option<Resolved>> {
     let mut best: Option<(usize, Resolved)> = None;
     for image in &record.platforms {
         let Ok(bytes) = store.read_blob(&image.config.digest, DOCUMENT_LIMIT) else { continue };
@@ -184,7 +192,11 @@ fn from_store(store: &Store, name: &str, record: &ImageRecord, platform: &Platfo
         };
         let digest = manifest.as_ref().map_or(image.config.digest, Manifest::digest);
         let resolved = assemble(name, config, manifest.as_ref(), image.origin.as_deref(), digest)?;
-        let whole = resolved.base.layers.iter().all(|layer| layer.remote.is_some() || store.has_layer(&layer.diff_id));
+        let whole = resolved
+            .base
+            .layers
+            .iter()
+            .all(|layer| layer.remote.is_some() || store.has_layer(&layer.diff_id));
         if whole {
             best = Some((distance, resolved));
         }

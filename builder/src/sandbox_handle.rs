@@ -33,7 +33,11 @@ impl SandboxHandle {
 
     /// The sandbox's custodian; `None` where this process may do all, or where trees hold no owners.
     fn custodian(&self) -> io::Result<Option<Arc<dyn Custodian>>> {
-        let sandbox = self.runtime.block_on(self.get()).map_err(io::Error::other)?;
+        // The store calls from threads that may block and, when a value is dropped, from the runtime's own.
+        let sandbox = match self.sandbox.get() {
+            Some(sandbox) => sandbox,
+            None => tokio::task::block_in_place(|| self.runtime.block_on(self.get())).map_err(io::Error::other)?,
+        };
         Ok(sandbox.custodian())
     }
 }

@@ -49,7 +49,9 @@ impl Secrets {
                 };
                 let size = std::fs::metadata(path).map_err(failed)?.len();
                 if size > LIMIT {
-                    return Err(Error::invalid(format!("the secret `{id}` has {size} bytes; at most {LIMIT} are possible")));
+                    return Err(Error::invalid(format!(
+                        "the secret `{id}` has {size} bytes; at most {LIMIT} are possible"
+                    )));
                 }
                 std::fs::read(path).map(Some).map_err(failed)
             }

@@ -2,9 +2,9 @@
 
 /// The signals of Linux on x86-64 and arm64, by number from 1.
 const NAMES: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
-    "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
-    "WINCH", "IO", "PWR", "SYS",
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
 /// The number of a signal that is written as a number or as a name, with or without `SIG`, in any case.
@@ -29,7 +29,10 @@ pub fn parse(text: &str) -> Option<u32> {
         "RTMAX" => Some(last),
         _ => {
             let up = name.strip_prefix("RTMIN+").and_then(|n| n.parse::<u32>().ok()).map(|n| first + n);
-            let down = name.strip_prefix("RTMAX-").and_then(|n| n.parse::<u32>().ok()).and_then(|n| last.checked_sub(n));
+            let down = name
+                .strip_prefix("RTMAX-")
+                .and_then(|n| n.parse::<u32>().ok())
+                .and_then(|n| last.checked_sub(n));
             up.or(down).filter(|number| (first..=last).contains(number))
         }
     }
@@ -48,9 +51,15 @@ mod tests {
 
     #[test]
     fn names_and_numbers() {
-        for (text, number) in
-            [("9", 9), ("SIGKILL", 9), ("kill", 9), ("SIGTERM", 15), ("SIGRTMIN+3", 37), ("RTMAX-1", 63), ("SIGSYS", 31)]
-        {
+        for (text, number) in [
+            ("9", 9),
+            ("SIGKILL", 9),
+            ("kill", 9),
+            ("SIGTERM", 15),
+            ("SIGRTMIN+3", 37),
+            ("RTMAX-1", 63),
+            ("SIGSYS", 31),
+        ] {
             assert_eq!(parse(text), Some(number), "{text}");
         }
         for text in ["", "0", "65", "SIGNOPE", "SIGRTMIN+99", "-1"] {

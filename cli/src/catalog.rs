@@ -26,9 +26,10 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Its names as Docker writes them.
+    /// Its names as Docker writes them. An image that was built without one has none.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.records.iter().map(|record| familiar(&record.name)).collect()
+        let references = self.records.iter().filter_map(|record| Reference::parse(&record.name).ok());
+        references.map(|reference| reference.familiar()).collect()
     }
 
     /// `repository@digest` of each repository that it was pulled from or pushed to.

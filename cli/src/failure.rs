@@ -1,7 +1,6 @@
 //! What went wrong, in the words that a person reads: what failed, where, why, and what to do.
 
 use std::fmt;
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::progress::printable;

@@ -2,6 +2,7 @@
 //! know.
 
 mod args;
+mod auth_file;
 mod catalog;
 mod commands;
 mod failure;

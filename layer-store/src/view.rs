@@ -140,7 +140,7 @@ impl View {
     }
 
     /// What `located` is another name of: itself, if it is no hard link.
-    fn inode<'a>(&'a self, located: Located<'a>) -> Option<Located<'a>> {
+    pub(crate) fn inode<'a>(&'a self, located: Located<'a>) -> Option<Located<'a>> {
         let mut inode = located;
         // In its own layer a link leads to a file; one that leads below leads further down each time.
         for _ in 0..=2 * self.layers.len() {

@@ -42,7 +42,7 @@ impl Client {
     /// A client. Opens no connection and reads no file until it is used.
     pub fn new(settings: ClientSettings, reporter: Arc<dyn Reporter>) -> Result<Self, Error> {
         // A mirror that cannot be used is better heard of now than in the middle of a build.
-        settings.hosts.plan(&Reference::parse("docker.io/library/scratch")?)?;
+        settings.hosts.check()?;
         Ok(Self {
             downloads: Semaphore::new(settings.downloads.max(1)),
             uploads: Semaphore::new(settings.uploads.max(1)),
@@ -62,5 +62,10 @@ pub(crate) fn place(
     reference: &Reference,
     digest: Option<Digest>,
 ) -> Place {
-    Place { operation, host: endpoint.authority.clone(), reference: reference.familiar(), digest }
+    // A tag says to people what a digest beside it only repeats.
+    let reference = match reference.tag().map(|tag| reference.with_tag(tag)) {
+        Some(Ok(tagged)) => tagged.familiar(),
+        _ => reference.familiar(),
+    };
+    Place { operation, host: endpoint.authority.clone(), reference, digest }
 }

@@ -106,7 +106,7 @@ pub enum Error {
         /// Which image.
         reference: String,
         /// What was asked for.
-        wanted: Platform,
+        wanted: Box<Platform>,
         /// What there is.
         available: Vec<Platform>,
     },
@@ -379,6 +379,17 @@ impl ConnectionFailure {
             text.split(" (os error ").next().unwrap_or_default().chars().take(300).collect()
         };
         Self { kind, message }
+    }
+
+    /// Whether there is TLS at the other end, and its or the client's certificate is what fails.
+    pub(crate) fn is_about_certificates(&self) -> bool {
+        self.kind == ConnectionKind::Tls && !self.speaks_no_tls()
+    }
+
+    /// Whether what answered does not speak TLS.
+    pub(crate) fn speaks_no_tls(&self) -> bool {
+        self.kind == ConnectionKind::Tls
+            && ["InvalidContentType", "corrupt message"].iter().any(|one| self.message.contains(one))
     }
 
     pub(crate) fn silence(after: Duration) -> Self {

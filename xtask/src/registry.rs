@@ -9,6 +9,13 @@ use tempfile::TempDir;
 
 use crate::packages;
 
+/// Who may use a registry that asks.
+pub const USER: &str = "jane";
+/// The user's password.
+pub const PASSWORD: &str = "s3cret";
+/// bcrypt of the password: the only form that the registry takes.
+const PASSWORD_HASH: &str = "$2b$04$Bm9mBw.McYqgOQJiccMlvuRBuEcIESXTc1.0qS4EDxqYg/NsRM3yK";
+
 /// A running registry with a store of its own. It ends when this value is dropped, or when its thread dies.
 pub struct Registry {
     address: String,
@@ -19,23 +26,25 @@ pub struct Registry {
 impl Registry {
     /// Starts a registry. It listens when this returns.
     pub fn start() -> Result<Self> {
-        Self::with("")
+        Self::with(None)
     }
 
-    /// Starts a registry that asks for this name and password. Needs `htpasswd` (apache2-utils).
-    pub fn start_with_password(name: &str, password: &str) -> Result<Self> {
-        let output = Command::new("htpasswd").args(["-Bbn", name, password]).output().context("htpasswd")?;
-        let file = tempfile::NamedTempFile::new()?;
-        fs::write(file.path(), output.stdout)?;
-        Self::with(&format!("auth: {{htpasswd: {{realm: test, path: \"{}\"}}}}\n", file.path().display()))
-            .inspect(|_| drop(file))
+    /// Starts a registry that asks for the name [`USER`] and the password [`PASSWORD`].
+    pub fn start_with_password() -> Result<Self> {
+        Self::with(Some(&format!("{USER}:{PASSWORD_HASH}\n")))
     }
 
-    fn with(more: &str) -> Result<Self> {
+    fn with(users: Option<&str>) -> Result<Self> {
         let program = packages::unpacked("docker-registry", "docker-registry")?;
         let data = TempDir::with_prefix("rbuild-registry-")?;
         let settings = data.path().join("config.yml");
         let storage = data.path().join("data");
+        let mut more = String::new();
+        if let Some(users) = users {
+            let file = data.path().join("htpasswd");
+            fs::write(&file, users)?;
+            more = format!("auth: {{htpasswd: {{realm: test, path: \"{}\"}}}}\n", file.display());
+        }
         fs::write(
             &settings,
             format!(

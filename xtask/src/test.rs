@@ -22,7 +22,6 @@ const PEERS: &[(&str, &str)] = &[
     ("libarchive-tools", "bsdtar"),
     ("git", "git"),
     ("ca-certificates", "update-ca-certificates"),
-    ("apache2-utils", "htpasswd"),
 ];
 
 /// The user that tests build as, where they run as root.

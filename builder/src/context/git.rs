@@ -77,20 +77,30 @@ impl GitSource {
     ///
     /// A query with a name that is not known.
     pub fn parse(address: &str) -> Option<Result<Self, GitError>> {
-        let (rest, fragment) = address.split_once('#').map_or((address, None), |(rest, fragment)| (rest, Some(fragment)));
+        let (rest, fragment) =
+            address.split_once('#').map_or((address, None), |(rest, fragment)| (rest, Some(fragment)));
         let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
         let http = path.starts_with("http://") || path.starts_with("https://");
         let scp = path.split_once(':').is_some_and(|(host, _)| {
-            host.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty() && !host.contains('/'))
+            host.split_once('@')
+                .is_some_and(|(user, host)| !user.is_empty() && !host.is_empty() && !host.contains('/'))
         });
-        let is_git = (http && path.ends_with(".git")) || path.starts_with("git://") || path.starts_with("ssh://") || (scp && !path.contains("://"));
+        let is_git = (http && path.ends_with(".git"))
+            || path.starts_with("git://")
+            || path.starts_with("ssh://")
+            || (scp && !path.contains("://"));
         let github = path.starts_with("github.com/");
         if !is_git && !github {
             return None;
         }
         let remote = if github { format!("https://{path}") } else { path.to_owned() };
-        let mut source =
-            Self { remote, reference: None, subdirectory: String::new(), keep_git_dir: false, checksum: None };
+        let mut source = Self {
+            remote,
+            reference: None,
+            subdirectory: String::new(),
+            keep_git_dir: false,
+            checksum: None,
+        };
         if let Some(fragment) = fragment {
             let (reference, subdirectory) = fragment.split_once(':').unwrap_or((fragment, ""));
             source.reference = Some(reference.to_owned()).filter(|reference| !reference.is_empty());
@@ -162,10 +172,16 @@ impl GitSource {
         let shallow = self.git(at, "fetch", &["fetch", "-q", "--depth", "1", "origin", commit]).await;
         if shallow.is_err() {
             // Servers may refuse single commits; then everything comes.
-            self.git(at, "fetch", &["fetch", "-q", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"]).await?;
+            self.git(
+                at,
+                "fetch",
+                &["fetch", "-q", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"],
+            )
+            .await?;
         }
         self.git(at, "checkout", &["checkout", "-q", "--detach", commit]).await?;
-        self.git(at, "submodule", &["submodule", "-q", "update", "--init", "--recursive", "--depth", "1"]).await?;
+        self.git(at, "submodule", &["submodule", "-q", "update", "--init", "--recursive", "--depth", "1"])
+            .await?;
         if !self.keep_git_dir {
             let hidden = directory.join(".git");
             std::fs::remove_dir_all(&hidden).map_err(GitError::Program)?;
@@ -173,10 +189,22 @@ impl GitSource {
         Ok(directory.to_owned())
     }
 
-    async fn git(&self, directory: Option<&Path>, action: &'static str, arguments: &[&str]) -> Result<String, GitError> {
+    async fn git(
+        &self,
+        directory: Option<&Path>,
+        action: &'static str,
+        arguments: &[&str],
+    ) -> Result<String, GitError> {
         let mut command = Command::new("git");
         command
-            .args(["-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never", "-c", "init.defaultBranch=main"])
+            .args([
+                "-c",
+                "core.hooksPath=/dev/null",
+                "-c",
+                "protocol.ext.allow=never",
+                "-c",
+                "init.defaultBranch=main",
+            ])
             .args(["-c", "advice.detachedHead=false", "-c", "core.symlinks=true"])
             .args(arguments)
             .env("GIT_TERMINAL_PROMPT", "0")
@@ -192,7 +220,8 @@ impl GitSource {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let errors = String::from_utf8_lossy(&output.stderr);
-        let message = errors.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message").to_owned();
+        let message =
+            errors.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message").to_owned();
         Err(GitError::Failed { action, remote: self.remote.clone(), message })
     }
 }

@@ -168,7 +168,8 @@ impl LocalContext {
 impl Tree for LocalContext {
     fn node(&self, path: &[u8]) -> Result<Option<Node>, CopyError> {
         let Some(node) = self.find(path)? else { return Ok(None) };
-        let ignored = self.ignore.as_ref().is_some_and(|ignore| ignore.matches(&String::from_utf8_lossy(path)));
+        let ignored =
+            self.ignore.as_ref().is_some_and(|ignore| ignore.matches(&String::from_utf8_lossy(path)));
         Ok(self.shows(path, &node, ignored)?.then_some(node))
     }
 

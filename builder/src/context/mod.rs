@@ -3,8 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-mod hash;
 pub mod git;
+mod hash;
 mod local;
 mod stat_index;
 

@@ -30,7 +30,8 @@ impl Patterns {
         }
         let matcher = Matcher::parse(&text)
             .map_err(|error| CopyError::Pattern { pattern: error.text, reason: error.reason })?;
-        let ways = matcher.rules().iter().filter(|rule| !rule.exception).map(|rule| literal_part(rule.pattern()));
+        let ways =
+            matcher.rules().iter().filter(|rule| !rule.exception).map(|rule| literal_part(rule.pattern()));
         Ok(Self { ways: ways.collect(), matcher })
     }
 
@@ -43,7 +44,8 @@ impl Patterns {
     pub(super) fn may_match_below(&self, directory: &[u8]) -> bool {
         let directory = String::from_utf8_lossy(directory);
         let is_above = |above: &str, path: &str| {
-            path.strip_prefix(above).is_some_and(|rest| above.is_empty() || rest.is_empty() || rest.starts_with('/'))
+            path.strip_prefix(above)
+                .is_some_and(|rest| above.is_empty() || rest.is_empty() || rest.starts_with('/'))
         };
         self.ways.iter().any(|way| is_above(way, &directory) || is_above(&directory, way))
     }
@@ -98,7 +100,11 @@ mod tests {
             ("**/x", "any", true),
             ("a", "a", true),
         ] {
-            assert_eq!(patterns(&[written]).may_match_below(directory.as_bytes()), expected, "{written} {directory}");
+            assert_eq!(
+                patterns(&[written]).may_match_below(directory.as_bytes()),
+                expected,
+                "{written} {directory}"
+            );
         }
     }
 }

@@ -89,6 +89,10 @@ pub(crate) const KEYWORDS: [&str; 18] = [
     "WORKDIR",
 ];
 
+pub(crate) fn is_keyword(keyword: &str) -> bool {
+    KEYWORDS.iter().any(|known| known.eq_ignore_ascii_case(keyword))
+}
+
 fn grammar(keyword: &str) -> Grammar {
     match keyword.to_ascii_uppercase().as_str() {
         "ADD" | "COPY" | "VOLUME" => Grammar::JsonOrWords,
@@ -231,7 +235,12 @@ fn read_heredocs(
             span = Some(span.map_or(physical, |span| span.to(physical)));
         }
         if !terminated {
-            let help = format!("no line below is exactly `{}`", marker.name);
+            let indented = content.lines().any(|line| line.trim() == marker.name);
+            let help = if indented {
+                format!("`{}` must be alone on its line; tabs before it need `<<-`", marker.name)
+            } else {
+                format!("no line below is `{}`", marker.name)
+            };
             let error = Diagnostic::error(line.span, format!("unterminated heredoc `{}`", marker.name));
             lines.diagnostics.push(error.with_help(help));
         }

@@ -17,26 +17,30 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
             continue;
         }
         let distance = distance(&word, &letters);
-        if distance < best.map_or(TOO_FAR, |(best, _)| best) {
+        // Half of a short word changed is another word.
+        if distance * 2 <= word.len() && distance < best.map_or(TOO_FAR, |(best, _)| best) {
             best = Some((distance, candidate));
         }
     }
     best.map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein's, in one row.
+/// Characters added, removed, changed, or swapped with their neighbour.
 fn distance(a: &[char], b: &[char]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let above = row[j + 1];
-            row[j + 1] = (diagonal + usize::from(x != y)).min(above + 1).min(row[j] + 1);
-            diagonal = above;
+    let mut before = vec![0; b.len() + 1];
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for i in 0..a.len() {
+        let mut row = vec![i + 1; b.len() + 1];
+        for j in 0..b.len() {
+            let changed = above[j] + usize::from(a[i] != b[j]);
+            row[j + 1] = changed.min(above[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
+                row[j + 1] = row[j + 1].min(before[j - 1] + 1);
+            }
         }
+        before = std::mem::replace(&mut above, row);
     }
-    row[b.len()]
+    above[b.len()]
 }
 
 #[cfg(test)]
@@ -48,6 +52,8 @@ mod tests {
         let names = ["ADD", "ARG", "RUN", "COPY", "FROM"];
         assert_eq!(nearest("FORM", names), Some("FROM"));
         assert_eq!(nearest("cpy", names), Some("COPY"));
+        assert_eq!(nearest("RNU", names), Some("RUN"));
+        assert_eq!(nearest("FOO", names), None);
         assert_eq!(nearest("run", names), None);
         assert_eq!(nearest("apt-get", names), None);
     }

@@ -7,6 +7,9 @@ use super::{Diagnostic, Word};
 /// What separates words where quotes do not count.
 pub(crate) const SPACE: [char; 5] = ['\t', '\x0b', '\x0c', '\r', ' '];
 
+/// For the place where `#` was meant to start a comment.
+pub(crate) const COMMENT_HELP: &str = "a comment needs a line of its own";
+
 /// Splits at runs of space.
 pub(crate) fn split_at_space(text: Slice<'_>) -> Vec<Word> {
     let mut words = Vec::new();
@@ -136,7 +139,8 @@ pub(crate) fn split_pairs(
         let Some((key, value)) = word.text.split_once('=') else {
             let message =
                 format!("can't find `=` in `{}`, which must be of the form `name=value`", word.text);
-            let help = "a value with spaces needs quotes";
+            let comment = word.text.starts_with('#');
+            let help = if comment { COMMENT_HELP } else { "a value with spaces needs quotes" };
             return Err(Diagnostic::error(word.span, message).with_help(help));
         };
         // Both are the whole word's place when it was continued on another line.

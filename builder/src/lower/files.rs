@@ -37,7 +37,7 @@ impl Lowering<'_> {
     ) -> Result<()> {
         let origin = match &copy.from {
             Some(from) => self.from_name(&from.text, true, state, from.span).await?,
-            None => Origin::Context(String::new()),
+            None => self.context(""),
         };
         let common = Common {
             keyword: "COPY",
@@ -75,7 +75,8 @@ impl Lowering<'_> {
             unpack: if add.unpack == Some(false) { Unpack::Never } else { Unpack::Recognised },
             remote,
         };
-        self.files(state, instruction, &common, Origin::Context(String::new()), span)
+        let origin = self.context("");
+        self.files(state, instruction, &common, origin, span)
     }
 
     /// The remote sources of an ADD, by their expanded text.
@@ -95,7 +96,9 @@ impl Lowering<'_> {
                 None if path.starts_with("http://") || path.starts_with("https://") => {
                     let checksum = checksum
                         .as_deref()
-                        .map(|text| text.parse().map_err(|error| at(span, format!("invalid --checksum: {error}"))))
+                        .map(|text| {
+                            text.parse().map_err(|error| at(span, format!("invalid --checksum: {error}")))
+                        })
                         .transpose()?;
                     CopySource::Url { url: path.clone(), checksum, unpack: add.unpack == Some(true) }
                 }
@@ -150,7 +153,9 @@ impl Lowering<'_> {
                         }
                         (None, _) => sources.push(match &origin {
                             Origin::Node(node) => CopySource::Node { node: *node, paths: vec![path] },
-                            Origin::Context(name) => CopySource::Context { name: name.clone(), paths: vec![path] },
+                            Origin::Context(name) => {
+                                CopySource::Context { name: name.clone(), paths: vec![path] }
+                            }
                         }),
                     }
                 }

@@ -187,14 +187,17 @@ pub(super) fn shell(state: &StageState) -> Vec<String> {
 }
 
 fn healthcheck(state: &StageState, check: &Healthcheck) -> StoredHealthcheck {
-    let HealthcheckCommand { interval, timeout, start_period, start_interval, retries, command } = match check {
+    let HealthcheckCommand { interval, timeout, start_period, start_interval, retries, command } = match check
+    {
         Healthcheck::None => {
             return StoredHealthcheck { test: vec!["NONE".to_owned()], ..StoredHealthcheck::default() };
         }
         Healthcheck::Check(check) => check,
     };
     let test = match command {
-        Command::Exec(arguments) => std::iter::once("CMD".to_owned()).chain(arguments.iter().cloned()).collect(),
+        Command::Exec(arguments) => {
+            std::iter::once("CMD".to_owned()).chain(arguments.iter().cloned()).collect()
+        }
         Command::Shell(text) => vec!["CMD-SHELL".to_owned(), text.clone()],
     };
     let nanoseconds = |duration: &Option<std::time::Duration>| {
@@ -213,9 +216,7 @@ fn healthcheck(state: &StageState, check: &Healthcheck) -> StoredHealthcheck {
 
 /// A health check as BuildKit's history shows it.
 fn shown(check: &StoredHealthcheck) -> String {
-    let seconds = |nanoseconds: i64| {
-        format!("\"{}\"", go_duration(nanoseconds))
-    };
+    let seconds = |nanoseconds: i64| format!("\"{}\"", go_duration(nanoseconds));
     let retries = char::from_u32(u32::try_from(check.retries).unwrap_or(0)).unwrap_or('\0');
     let retries = match retries {
         '\0'..='\u{1f}' => format!("'\\x{:02x}'", retries as u32),

@@ -11,12 +11,13 @@ mod stage;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use layer_store::{ImageConfig, Platform};
+use layer_store::{Digest, ImageConfig, Platform};
 
+use crate::context::git::GitSource;
 use crate::dockerfile::ast::{Dockerfile, InstructionKind, Stage};
 use crate::dockerfile::{Diagnostic, Source, Span};
 use crate::error::{Error, Result};
-use crate::graph::{ExecSettings, Graph, Network, Node, NodeId, Op};
+use crate::graph::{CopyOp, CopySource, ExecSettings, Graph, Network, Node, NodeId, Op, Unpack};
 use crate::resolve::Resolver;
 
 pub use self::stage::HistoryEntry;
@@ -43,7 +44,8 @@ pub struct LowerOptions {
     pub allow_host_network: bool,
     /// Which stages do not use stored results.
     pub no_cache: NoCache,
-    /// `--build-context`: what a name stands for instead of a stage or image.
+    /// `--build-context`: what a name stands for instead of a stage or image. The main context has the empty name,
+    /// and needs no entry when it is a directory.
     pub contexts: BTreeMap<String, NamedContext>,
 }
 
@@ -54,6 +56,10 @@ pub enum NamedContext {
     Directory,
     /// An image.
     Image(String),
+    /// A git repository.
+    Git(GitSource),
+    /// An archive that was spooled before the build, by the digest of its bytes.
+    Archive(Digest),
 }
 
 /// Which steps do not use stored results.
@@ -160,7 +166,10 @@ impl Lowering<'_> {
         let mut state = self.begin(stage).await?;
         for trigger in std::mem::take(&mut state.config.config.on_build) {
             let instruction = crate::dockerfile::parse_trigger(&trigger).map_err(|error| {
-                at(stage.from_span, format!("the base image's trigger `ONBUILD {trigger}` is malformed: {}", first(&error)))
+                at(
+                    stage.from_span,
+                    format!("the base image's trigger `ONBUILD {trigger}` is malformed: {}", first(&error)),
+                )
             })?;
             self.instruction(&mut state, &instruction, Some(stage.from_span)).await?;
         }
@@ -171,11 +180,19 @@ impl Lowering<'_> {
     }
 
     /// What `--from=` names: a stage (any, by name or number), a named context, or an image.
-    async fn from_name(&mut self, name: &str, numbers: bool, state: &StageState, span: Span) -> Result<Origin> {
+    async fn from_name(
+        &mut self,
+        name: &str,
+        numbers: bool,
+        state: &StageState,
+        span: Span,
+    ) -> Result<Origin> {
         if let Some(context) = self.options.contexts.get(&name.to_lowercase()) {
             return match context.clone() {
-                NamedContext::Directory => Ok(Origin::Context(name.to_lowercase())),
-                NamedContext::Image(image) => self.image_node(&image, &state.platform, span).await.map(Origin::Node),
+                NamedContext::Image(image) => {
+                    self.image_node(&image, &state.platform, span).await.map(Origin::Node)
+                }
+                _ => Ok(self.context(&name.to_lowercase())),
             };
         }
         let by_number = numbers.then(|| name.parse::<usize>().ok()).flatten();
@@ -190,6 +207,16 @@ impl Lowering<'_> {
             return self.stage(index).await.map(|stage| Origin::Node(stage.node));
         }
         self.image_node(name, &state.platform, span).await.map(Origin::Node)
+    }
+
+    /// A context by its name. One that is no directory of this machine becomes a filesystem of the graph.
+    fn context(&mut self, name: &str) -> Origin {
+        let source = match self.options.contexts.get(name) {
+            Some(NamedContext::Git(git)) => CopySource::Git(git.clone()),
+            Some(NamedContext::Archive(digest)) => CopySource::Archive(*digest),
+            _ => return Origin::Context(name.to_owned()),
+        };
+        Origin::Node(context_node(&mut self.graph, source))
     }
 
     /// The node of an image that is only a source of files.
@@ -239,7 +266,9 @@ impl Lowering<'_> {
                 continue;
             }
             let stage = &self.dockerfile.stages[index];
-            let Ok(image) = self.globals.expand_from(&stage.image, self.dockerfile.directives.escape) else { continue };
+            let Ok(image) = self.globals.expand_from(&stage.image, self.dockerfile.directives.escape) else {
+                continue;
+            };
             if let Some(earlier) = names::earlier_stage(self.dockerfile, index, &image) {
                 open.push(earlier);
             } else if image != "scratch" && !self.options.contexts.contains_key(&image.to_lowercase()) {
@@ -250,12 +279,34 @@ impl Lowering<'_> {
                 if let InstructionKind::Copy(copy) = &instruction.kind
                     && let Some(from) = &copy.from
                 {
-                    let by_number = from.text.parse::<usize>().ok().filter(|n| *n < self.dockerfile.stages.len());
-                    open.extend(by_number.or_else(|| self.dockerfile.stage(&from.text).map(|stage| stage.index)));
+                    let by_number =
+                        from.text.parse::<usize>().ok().filter(|n| *n < self.dockerfile.stages.len());
+                    open.extend(
+                        by_number.or_else(|| self.dockerfile.stage(&from.text).map(|stage| stage.index)),
+                    );
                 }
             }
         }
     }
+}
+
+/// Adds the filesystem that a remote context is.
+pub(crate) fn context_node(graph: &mut Graph, source: CopySource) -> NodeId {
+    let plain = |op, name: &str| Node { op, name: name.to_owned(), span: None, stage: None, no_cache: false };
+    let input = graph.add(plain(Op::Scratch, "FROM scratch"));
+    let op = CopyOp {
+        input,
+        sources: vec![source],
+        destination: "/".to_owned(),
+        cwd: "/".to_owned(),
+        chown: None,
+        chmod: None,
+        link: false,
+        parents: false,
+        exclude: Vec::new(),
+        unpack: Unpack::Recognised,
+    };
+    graph.add(plain(Op::Copy(Box::new(op)), "[context] load"))
 }
 
 /// Where files come from.
@@ -277,7 +328,8 @@ fn target(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<usize> {
     if let Some(index) = name.parse::<usize>().ok().filter(|index| *index <= last) {
         return Ok(index);
     }
-    let names: Vec<&str> = dockerfile.stages.iter().filter_map(|stage| stage.name.as_ref()).map(|name| name.as_str()).collect();
+    let names: Vec<&str> =
+        dockerfile.stages.iter().filter_map(|stage| stage.name.as_ref()).map(|name| name.as_str()).collect();
     let help = match crate::dockerfile::nearest(name, names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if names.is_empty() => "no stage of this Dockerfile has a name".to_owned(),

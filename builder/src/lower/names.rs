@@ -28,7 +28,10 @@ impl Numbering {
         let steps = own.instructions.iter().filter(|instruction| {
             matches!(
                 instruction.kind,
-                InstructionKind::Run(_) | InstructionKind::Copy(_) | InstructionKind::Add(_) | InstructionKind::Workdir(_)
+                InstructionKind::Run(_)
+                    | InstructionKind::Copy(_)
+                    | InstructionKind::Add(_)
+                    | InstructionKind::Workdir(_)
             )
         });
         let named = own.name.is_some() || dockerfile.stages.len() > 1;

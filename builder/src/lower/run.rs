@@ -10,7 +10,8 @@ use crate::dockerfile::ast::{Instruction, Run, Script, Word};
 use crate::dockerfile::mount::{Mount, Sharing as WrittenSharing, parse_mount};
 use crate::error::Result;
 use crate::graph::{
-    CopyOp, CopySource, Exec, ExecMount, ExecMountKind, InlineFile, Network, Node, NodeId, Op, Sharing, Unpack,
+    CopyOp, CopySource, Exec, ExecMount, ExecMountKind, InlineFile, Network, Node, NodeId, Op, Sharing,
+    Unpack,
 };
 
 impl Lowering<'_> {
@@ -31,7 +32,9 @@ impl Lowering<'_> {
         let network = match run.network.as_deref() {
             None | Some("default") => self.options.network,
             Some("none") => Network::None,
-            Some("host") if self.options.allow_host_network || self.options.network == Network::Host => Network::Host,
+            Some("host") if self.options.allow_host_network || self.options.network == Network::Host => {
+                Network::Host
+            }
             Some("host") => {
                 return Err(at(span, "`--network=host` is not allowed; pass `--allow network.host`"));
             }
@@ -95,7 +98,11 @@ impl Lowering<'_> {
                 let from = self.mount_origin(bind.from.as_deref(), &bind.source, state, word.span).await?;
                 ExecMount {
                     target: target(&bind.target)?,
-                    kind: ExecMountKind::Bind { from, source: absolute("/", &bind.source), writable: bind.writable },
+                    kind: ExecMountKind::Bind {
+                        from,
+                        source: absolute("/", &bind.source),
+                        writable: bind.writable,
+                    },
                 }
             }
             Mount::Cache(cache) => {
@@ -141,7 +148,8 @@ impl Lowering<'_> {
                 ExecMount { target: target(&path)?, kind }
             }
             Mount::Ssh(ssh) => {
-                let path = ssh.target.clone().unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{position}"));
+                let path =
+                    ssh.target.clone().unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{position}"));
                 let kind = ExecMountKind::Ssh {
                     id: ssh.id,
                     required: ssh.required,
@@ -165,7 +173,7 @@ impl Lowering<'_> {
     ) -> Result<NodeId> {
         let origin = match from {
             Some(name) => self.from_name(name, false, state, span).await?,
-            None => Origin::Context(String::new()),
+            None => self.context(""),
         };
         let name = match origin {
             Origin::Node(node) => return Ok(node),

@@ -149,8 +149,11 @@ impl Lowering<'_> {
         };
         let image = match named {
             Some(NamedContext::Image(image)) => image,
-            Some(NamedContext::Directory) => {
-                return Err(at(stage.image.span, format!("`{image}` is a directory (--build-context), not an image")));
+            Some(_) => {
+                return Err(at(
+                    stage.image.span,
+                    format!("`{image}` is a context of files (--build-context), not an image"),
+                ));
             }
             None => image,
         };

@@ -65,13 +65,19 @@ impl Directory {
                 Err(rustix::io::Errno::EXIST) => Ok(()),
                 Err(error) => Err(error.into()),
             },
-            Kind::File { .. } | Kind::Hardlink { .. } => return self.file(store, view, located, &parent, name),
+            Kind::File { .. } | Kind::Hardlink { .. } => {
+                return self.file(store, view, located, &parent, name);
+            }
             Kind::Symlink { target } => {
                 fs::symlinkat(OsStr::from_bytes(target), &parent, name).map_err(io::Error::from)
             }
             Kind::Fifo => fs::mknodat(&parent, name, fs::FileType::Fifo, mode, 0).map_err(io::Error::from),
-            Kind::CharDevice { major, minor } => self.device(&parent, name, fs::FileType::CharacterDevice, mode, *major, *minor),
-            Kind::BlockDevice { major, minor } => self.device(&parent, name, fs::FileType::BlockDevice, mode, *major, *minor),
+            Kind::CharDevice { major, minor } => {
+                self.device(&parent, name, fs::FileType::CharacterDevice, mode, *major, *minor)
+            }
+            Kind::BlockDevice { major, minor } => {
+                self.device(&parent, name, fs::FileType::BlockDevice, mode, *major, *minor)
+            }
             Kind::Whiteout => Ok(()),
         }
         .map_err(fail)?;
@@ -81,12 +87,20 @@ impl Directory {
         self.metadata(&parent, name, entry).map_err(fail)
     }
 
-    fn file(&self, store: &Store, view: &View, located: Located<'_>, parent: &OwnedFd, name: &OsStr) -> Result<()> {
+    fn file(
+        &self,
+        store: &Store,
+        view: &View,
+        located: Located<'_>,
+        parent: &OwnedFd,
+        name: &OsStr,
+    ) -> Result<()> {
         let entry = located.entry;
         let fail = |error: io::Error| failed("write", &self.host_path(entry), error);
         let Some(content) = view.content(located) else { return Ok(()) };
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = fs::openat(parent, name, flags, Mode::from_raw_mode(0o600)).map_err(|error| fail(error.into()))?;
+        let file = fs::openat(parent, name, flags, Mode::from_raw_mode(0o600))
+            .map_err(|error| fail(error.into()))?;
         let mut file = File::from(file);
         let mut bytes = store.open_file(&content.diff_id, &content.entry.path)?;
         io::copy(&mut bytes, &mut file).map_err(fail)?;

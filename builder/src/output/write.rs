@@ -25,7 +25,9 @@ pub fn write(
     let names: Vec<String> = names.iter().map(Reference::canonical).collect();
     let images = [ExportImage { manifest: manifest.clone(), platform: Some(platform.clone()), names }];
     match output {
-        Output::Oci { dest: Destination::File(path), tar: false } => Ok(layout::write_directory(store, &images, path)?),
+        Output::Oci { dest: Destination::File(path), tar: false } => {
+            Ok(layout::write_directory(store, &images, path)?)
+        }
         Output::Oci { dest, .. } => to(dest, |file| Ok(layout::write_tar(store, &images, file)?)),
         Output::Docker { dest } => to(dest, |file| Ok(archive::write(store, &images, file)?)),
         Output::Tar { .. } | Output::Local { .. } | Output::Registry => {
@@ -79,7 +81,8 @@ fn flattened_kind(view: &View, located: Located<'_>) -> Option<NewKind> {
                     NewKind::Hardlink { target: target.clone() }
                 }
                 _ => {
-                    let source = FileSource::Layer { diff_id: content.diff_id, path: content.entry.path.clone() };
+                    let source =
+                        FileSource::Layer { diff_id: content.diff_id, path: content.entry.path.clone() };
                     NewKind::File { size, source }
                 }
             }
@@ -94,7 +97,9 @@ fn flattened_kind(view: &View, located: Located<'_>) -> Option<NewKind> {
 
 fn same_file(view: &View, target: &[u8], content: Located<'_>) -> bool {
     view.lookup(target).is_some_and(|found| {
-        found.diff_id == content.diff_id && found.entry.path == content.entry.path && matches!(found.entry.kind, Kind::File { .. })
+        found.diff_id == content.diff_id
+            && found.entry.path == content.entry.path
+            && matches!(found.entry.kind, Kind::File { .. })
     })
 }
 
@@ -107,7 +112,8 @@ fn to(dest: &Destination, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> R
             output.flush().map_err(|error| failed("write to", Path::new("standard output"), error))
         }
         Destination::File(path) => {
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let parent =
+                path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             // A pipe or device is written to as it is; a file is replaced when the new one is whole.
             if std::fs::metadata(path).is_ok_and(|known| !known.is_file()) {
                 let file = File::create(path).map_err(|error| failed("open", path, error))?;

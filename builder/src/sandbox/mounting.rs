@@ -27,6 +27,8 @@ pub(super) fn filesystem(
     flags: MountAttrFlags,
 ) -> Result<OwnedFd, Failure> {
     let fs = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).refused(&format!("fsopen({kind})"))?;
+    // What `mount` and `df` show as the source.
+    let _ = rustix::mount::fsconfig_set_string(&fs, "source", kind);
     for (key, value) in options {
         let set = if value.is_empty() {
             rustix::mount::fsconfig_set_flag(&fs, *key)

@@ -19,7 +19,13 @@ use crate::graph::{CopyOp, CopySource, Node, NodeId, Unpack, WorkdirOp};
 use crate::users;
 
 impl Solver {
-    pub(super) async fn copy(&self, id: NodeId, node: &Node, op: &CopyOp, inputs: &[Arc<Solved>]) -> Result<Solved> {
+    pub(super) async fn copy(
+        &self,
+        id: NodeId,
+        node: &Node,
+        op: &CopyOp,
+        inputs: &[Arc<Solved>],
+    ) -> Result<Solved> {
         let below = inputs[0].layers.clone();
         let mut stacks = inputs[1..].iter();
         let mut sources = Vec::new();
@@ -27,7 +33,9 @@ impl Solver {
             sources.push(match source {
                 CopySource::Context { name, paths } => {
                     let context = self.inner.around.contexts.get(name).cloned().ok_or_else(|| {
-                        Error::invalid("this build has no context directory, so there is nothing to copy from")
+                        Error::invalid(
+                            "this build has no context directory, so there is nothing to copy from",
+                        )
                     })?;
                     Origin::Context(context, paths.clone())
                 }
@@ -40,6 +48,11 @@ impl Solver {
                     Origin::Fetched(fetched, *unpack)
                 }
                 CopySource::Git(git) => Origin::Git(git.clone(), git.commit().await?),
+                CopySource::Archive(digest) => {
+                    let spooled = self.inner.around.archives.get(digest).cloned();
+                    let spooled = spooled.ok_or_else(|| Error::Internal(format!("archive {digest} is not spooled")))?;
+                    Origin::Fetched(spooled, true)
+                }
                 CopySource::Inline(files) => Origin::Inline(
                     files.iter().map(|file| (file.name.clone(), file.content.clone().into_bytes())).collect(),
                 ),
@@ -110,11 +123,17 @@ impl Solver {
         let download = around.client.download(url, scratch.path(), None).await?;
         let download = download.ok_or_else(|| Error::Internal("an unasked-for 304".to_owned()))?;
         if let Some(expected) = checksum.filter(|expected| *expected != download.digest) {
-            return Err(Error::invalid(format!("`{url}` is {}, but `--checksum` says {expected}", download.digest)));
+            return Err(Error::invalid(format!(
+                "`{url}` is {}, but `--checksum` says {expected}",
+                download.digest
+            )));
         }
         let path = url.split(['?', '#']).next().unwrap_or(url);
         let path = path.split_once("://").map_or(path, |(_, rest)| rest);
-        let last = path.split_once('/').and_then(|(_, path)| path.rsplit('/').next()).filter(|name| !name.is_empty());
+        let last = path
+            .split_once('/')
+            .and_then(|(_, path)| path.rsplit('/').next())
+            .filter(|name| !name.is_empty());
         let name = download.name.clone().or_else(|| last.map(str::to_owned));
         Ok(Fetched {
             name: name.unwrap_or_else(|| "__unnamed__".to_owned()),
@@ -211,7 +230,7 @@ impl Work {
             let (source, paths, unpack) = match origin {
                 Origin::Context(context, paths) => {
                     (Source::Context(context.as_ref()), paths.clone(), op.unpack == Unpack::Recognised)
-                },
+                }
                 Origin::Stack(_, paths) => (Source::View(&self.store, origin_view), paths.clone(), false),
                 Origin::Inline(inline) => (Source::Inline(inline.clone()), Vec::new(), false),
                 Origin::Fetched(fetched, unpack) => (Source::Fetched(fetched.clone()), Vec::new(), *unpack),

@@ -18,7 +18,8 @@ use crate::error::{Error, Result};
 use crate::event::{Outcome, Stream};
 use crate::graph::{Exec, ExecMountKind, Network, Node, NodeId};
 use crate::sandbox::{
-    ExitStatus, Finished, MountSource, Network as StepNetwork, Output, SecretBytes, Step, StepMount, StepUser, Ulimit,
+    ExitStatus, Finished, MountSource, Network as StepNetwork, Output, SecretBytes, Step, StepMount,
+    StepUser, Ulimit,
 };
 use crate::users;
 
@@ -38,7 +39,9 @@ impl Solver {
         let shown: Vec<Digest> = exec
             .mounts
             .iter()
-            .filter(|mount| matches!(mount.kind, ExecMountKind::Bind { .. } | ExecMountKind::Cache { from: Some(_), .. }))
+            .filter(|mount| {
+                matches!(mount.kind, ExecMountKind::Bind { .. } | ExecMountKind::Cache { from: Some(_), .. })
+            })
             .zip(&inputs[1..])
             .filter(|(mount, _)| matches!(mount.kind, ExecMountKind::Bind { .. }))
             .map(|(_, input)| key::chain(&input.layers))
@@ -67,7 +70,11 @@ impl Solver {
         let diff_id = match result {
             Ok(diff_id) => diff_id,
             Err(error) => {
-                progress.finish(if matches!(error, Error::Cancelled) { Outcome::Cancelled } else { Outcome::Failed });
+                progress.finish(if matches!(error, Error::Cancelled) {
+                    Outcome::Cancelled
+                } else {
+                    Outcome::Failed
+                });
                 return Err(error);
             }
         };
@@ -125,9 +132,9 @@ impl Solver {
             step.shm_size = size;
         }
         for (name, address) in &settings.extra_hosts {
-            let address = address
-                .parse()
-                .map_err(|_| Error::invalid(format!("`{address}` (--add-host {name}) is not an IP address")))?;
+            let address = address.parse().map_err(|_| {
+                Error::invalid(format!("`{address}` (--add-host {name}) is not an IP address"))
+            })?;
             step.extra_hosts.push((name.clone(), address));
         }
         let (sender, receiver) = mpsc::channel(64);
@@ -143,6 +150,12 @@ impl Solver {
         let options = DiffOptions { clamp_mtime: inner.around.epoch, owners };
         let diff_id = sandbox.commit(&upper, below, options).await?;
         drop(mounts.locks);
+        // Removing files blocks.
+        Self::blocking(move || {
+            drop(scratch);
+            Ok(())
+        })
+        .await?;
         Ok(diff_id)
     }
 
@@ -200,7 +213,9 @@ impl Solver {
                         if *required {
                             return Err(Error::Invalid {
                                 message: format!("the secret `{id}` is required and was not given"),
-                                help: Some(format!("pass `--secret id={id},src=FILE` or `--secret id={id},env=NAME`")),
+                                help: Some(format!(
+                                    "pass `--secret id={id},src=FILE` or `--secret id={id},env=NAME`"
+                                )),
                             });
                         }
                         continue;
@@ -212,7 +227,13 @@ impl Solver {
                     }
                     if *file {
                         let bytes = SecretBytes(Bytes::from(bytes));
-                        all.mounts.push(StepMount::Secret { bytes, target, mode: *mode, uid: *uid, gid: *gid });
+                        all.mounts.push(StepMount::Secret {
+                            bytes,
+                            target,
+                            mode: *mode,
+                            uid: *uid,
+                            gid: *gid,
+                        });
                     }
                 }
                 ExecMountKind::Ssh { id, required, mode, uid, gid } => {

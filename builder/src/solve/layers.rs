@@ -63,10 +63,7 @@ impl Layers {
     pub async fn trees(&self, layers: &[Digest]) -> Result<Vec<PathBuf>> {
         self.all(layers, Want::Tree).await?;
         let (store, layers) = (self.inner.store.clone(), layers.to_vec());
-        Solver::blocking(move || {
-            layers.iter().map(|layer| Ok(store.tree(layer)?)).collect()
-        })
-        .await
+        Solver::blocking(move || Ok(store.trees(&store.view(&layers)?)?)).await
     }
 
     /// Makes the bytes of these layers present in some form.
@@ -117,8 +114,10 @@ impl Layers {
     /// Downloads, inflates, checks and extracts in one pipeline.
     async fn fetch(&self, layer: Digest, remote: &RemoteBlob, form: Form) -> Result<()> {
         let store = &self.inner.store;
-        let reference = Reference::parse(&remote.repository)
-            .map_err(|error| Error::ImageName { name: remote.repository.clone(), reason: error.to_string() })?;
+        let reference = Reference::parse(&remote.repository).map_err(|error| Error::ImageName {
+            name: remote.repository.clone(),
+            reason: error.to_string(),
+        })?;
         let descriptor: Descriptor = remote.descriptor();
         let mut applying = None;
         let fetched = self

@@ -11,7 +11,7 @@ mod progress;
 mod record;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, try_join_all};
@@ -21,8 +21,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::LocalContext;
+use crate::copy::Fetched;
 use crate::error::{Error, Result};
-use crate::event::Reporter;
+use crate::event::{Reporter, StepId};
 use crate::graph::{ExecMountKind, Graph, Node, NodeId, Op};
 use crate::sandbox_handle::SandboxHandle;
 use crate::secret::Secrets;
@@ -52,6 +53,8 @@ pub struct Surroundings {
     pub sandbox: Arc<SandboxHandle>,
     /// Build contexts by name; the main one is empty.
     pub contexts: HashMap<String, Arc<LocalContext>>,
+    /// Archives that were spooled before the build, by the digest of their bytes.
+    pub archives: HashMap<Digest, Fetched>,
     /// What `RUN --mount=type=secret` and `type=ssh` can get.
     pub secrets: Secrets,
     /// How many commands run at the same time.
@@ -79,6 +82,8 @@ struct Inner {
     seen_by_commands: Vec<bool>,
     pending: Mutex<HashMap<NodeId, Pending>>,
     progress: progress::Progress,
+    /// The first failure: what the user sees, while the steps that it stopped only say that they were stopped.
+    failure: OnceLock<Error>,
 }
 
 impl Solver {
@@ -96,6 +101,7 @@ impl Solver {
                 around,
                 pending: Mutex::default(),
                 progress,
+                failure: OnceLock::new(),
             }),
         }
     }
@@ -149,15 +155,34 @@ impl Solver {
             () = self.inner.around.cancel.cancelled() => Err(Error::Cancelled),
             result = work => result,
         };
-        // One failure stops the rest; the first one is what the user sees.
-        if result.as_ref().is_err_and(|error| !matches!(error, Error::Cancelled)) {
-            self.inner.around.cancel.cancel();
+        match result {
+            // One failure stops the rest.
+            Err(error) if !matches!(error, Error::Cancelled) => {
+                let _ = self.inner.failure.set(error.clone());
+                self.inner.around.cancel.cancel();
+                Err(error)
+            }
+            result => result,
         }
-        result
+    }
+
+    /// The number of a step that is not in the graph.
+    pub(crate) fn next_step(&self) -> StepId {
+        self.inner.progress.number()
+    }
+
+    /// What a failed solve failed of.
+    pub(crate) fn cause(&self, error: Error) -> Error {
+        match (error, self.inner.failure.get()) {
+            (Error::Cancelled, Some(first)) => first.clone(),
+            (error, _) => error,
+        }
     }
 
     /// Runs blocking work on its own thread.
-    pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    pub(crate) async fn blocking<T: Send + 'static>(
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))?
     }
 }

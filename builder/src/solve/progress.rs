@@ -25,9 +25,14 @@ impl Progress {
         Self { reporter, next: AtomicU32::new(1) }
     }
 
+    /// The next number.
+    pub(super) fn number(&self) -> StepId {
+        StepId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// A step begins to work.
     pub(super) fn begin(&self, name: &str) -> StepProgress {
-        let id = StepId(self.next.fetch_add(1, Ordering::Relaxed));
+        let id = self.number();
         self.reporter.event(Event::StepStarted { step: id, name: name.to_owned() });
         StepProgress { reporter: self.reporter.clone(), id, begun: Instant::now(), over: false }
     }

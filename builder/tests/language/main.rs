@@ -2,3 +2,8 @@
 
 mod corpora;
 mod ignore;
+mod lint;
+mod parse;
+mod peers;
+mod properties;
+mod summary;

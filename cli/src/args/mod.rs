@@ -45,6 +45,8 @@ pub(crate) struct GlobalArgs {
 pub(crate) enum Command {
     /// Build an image from a Dockerfile
     Build(Box<BuildArgs>),
+    /// Check a Dockerfile and build nothing
+    Check(Box<BuildArgs>),
     /// List images
     Images(image::ImagesArgs),
     /// Give an image another name
@@ -136,6 +138,7 @@ pub(crate) fn definition() -> clap::Command {
     let with_refused = |build: clap::Command| build.args(docker_flags::arguments());
     Cli::command()
         .mut_subcommand("build", with_refused)
+        .mut_subcommand("check", with_refused)
         .mut_subcommand("image", |image| image.mut_subcommand("build", with_refused))
 }
 
@@ -146,7 +149,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, cl
         .map_err(|mistake| definition.error(clap::error::ErrorKind::InvalidSubcommand, mistake))?;
     let matches = definition.try_get_matches_from_mut(words)?;
     let build = match matches.subcommand() {
-        Some(("build", build)) => Some(build),
+        Some(("build" | "check", build)) => Some(build),
         Some(("image", image)) => image.subcommand_matches("build"),
         _ => None,
     };

@@ -33,7 +33,13 @@ pub(super) fn with_command(
     if known.iter().any(|name| word == OsStr::new(name)) {
         return Ok(words);
     }
-    if let Some(meant) = nearly(word, &known) {
+    // What the help does not show is not suggested either.
+    let shown: Vec<String> = definition
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+        .map(|command| command.get_name().to_owned())
+        .collect();
+    if let Some(meant) = nearly(word, &shown) {
         return Err(format!(
             "there is no command `{}`, and no directory of that name; did you mean `{meant}`?",
             word.display()

@@ -1,7 +1,7 @@
 //! `rbuild build`
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use builder::output::{Destination, Output};
 use builder::{Built, Engine, EngineSettings, Reporter};
@@ -9,10 +9,10 @@ use layer_store::store::Durability;
 use registry_client::Client;
 use serde_json::json;
 
-use super::{Context, build_failure, check, print, tell};
+use super::{Context, build_failure, check, print, remote, tell};
 use crate::args::build::{BuildArgs, ProgressArg};
 use crate::failure::{Failure, Result};
-use crate::progress::{self, Kind, LogFile, Renderer, Tally, Tee, Transfers};
+use crate::progress::{self, Kind, LogFile, Tee, Transfers};
 use crate::{place, settings, size};
 
 /// Builds an image.
@@ -21,8 +21,9 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
     if args.check || args.call == "check" {
         return check::run(&args, &context.environment);
     }
-    let request = settings::request(&args, &context.environment)?;
-    let source = request.dockerfile.clone();
+    let mut request = settings::request(&args, &context.environment)?;
+    let place = settings::place(&args.context)?;
+    let named = settings::named_addresses(&args.build_context)?;
     let engine_settings = EngineSettings {
         store_root: context.store_root()?,
         durability: Durability::Full,
@@ -31,8 +32,7 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
 
     let terminal = progress::terminal(context.environment.text("TERM"));
     let renderer = Kind::new(args.progress, args.quiet, terminal).start();
-    let tally = Arc::new(Tally::default());
-    let mut reporters: Vec<Arc<dyn Reporter>> = vec![tally.clone(), renderer.clone()];
+    let mut reporters: Vec<Arc<dyn Reporter>> = vec![renderer.clone()];
     // A store that cannot be written is the build's own error, with a better message than the log's.
     let log = LogFile::create(&engine_settings.store_root).ok().map(Arc::new);
     reporters.extend(log.clone().map(|log| log as Arc<dyn Reporter>));
@@ -41,8 +41,12 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
     let transfers = Arc::new(Transfers::new(reporter.clone()));
     let client = Client::new(settings::client_settings(&context.environment)?, transfers)?;
     let outputs = request.outputs.clone();
-    let engine = Engine::open(&engine_settings, Arc::new(client), reporter)
-        .map_err(|error| build_failure::explain(&error, &source).hint(build_failure::store_hint(&error)))?;
+    let engine = Engine::open(&engine_settings, Arc::new(client), reporter).map_err(|error| {
+        build_failure::explain(&error, &request.dockerfile).hint(build_failure::store_hint(&error))
+    })?;
+    remote::bring(&engine, &place, args.file.as_deref(), &mut request).await?;
+    remote::bring_named(&engine, &mut request, &named).await?;
+    let source = request.dockerfile.clone();
     let result = engine.build(request, context.stop.clone()).await;
     renderer.finish();
     let complete = log.as_ref().is_some_and(|log| log.finish());
@@ -60,7 +64,7 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
         for warning in &built.warnings {
             tell(&place::diagnostic(&source, warning));
         }
-        tell(&summary(&built, &tally, &outputs, started));
+        tell(&summary(&built, &outputs, started.elapsed()));
     }
     write_results(&args, &built)?;
     let stdout_taken = outputs.iter().any(goes_to_stdout);
@@ -83,15 +87,21 @@ fn goes_to_stdout(output: &Output) -> bool {
     }
 }
 
-/// `built app:1.0 as sha256:… in 1.2s: 3 steps ran, 2 cached`
-fn summary(built: &Built, tally: &Tally, outputs: &[Output], started: Instant) -> String {
+/// `built app:1.0 (0123456789ab) in 1.2s: 3 steps ran, 2 cached`
+fn summary(built: &Built, outputs: &[Output], elapsed: Duration) -> String {
     let name = match built.names.as_slice() {
         [] => "an image without a name".to_owned(),
         names => names.join(", "),
     };
     let pushed = if outputs.contains(&Output::Registry) { "built and pushed" } else { "built" };
-    let time = size::duration(started.elapsed());
-    format!("{pushed} {name} ({}) in {time}: {}", built.id.short(), tally.sentence())
+    let steps = |count: usize| format!("{count} step{}", if count == 1 { "" } else { "s" });
+    let work = match (built.ran, built.cached) {
+        (0, 0) => "no steps".to_owned(),
+        (0, cached) => format!("nothing to do, {} cached", steps(cached)),
+        (ran, 0) => format!("{} ran", steps(ran)),
+        (ran, cached) => format!("{} ran, {cached} cached", steps(ran)),
+    };
+    format!("{pushed} {name} ({}) in {}: {work}", built.id.short(), size::duration(elapsed))
 }
 
 /// `--iidfile` and `--metadata-file`.
@@ -115,4 +125,40 @@ fn write_results(args: &BuildArgs, built: &Built) -> Result<()> {
         write(path, &format!("{text}\n"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use layer_store::{Digest, ImageConfig};
+
+    use super::*;
+
+    #[test]
+    fn a_build_in_one_sentence() {
+        let sentence = |ran, cached, names: &[&str], outputs: &[Output]| {
+            let built = Built {
+                id: Digest::of(b""),
+                manifest: None,
+                config: ImageConfig::default(),
+                names: names.iter().map(|name| (*name).to_owned()).collect(),
+                cached,
+                ran,
+                warnings: Vec::new(),
+            };
+            summary(&built, outputs, Duration::from_millis(1234))
+        };
+        assert_eq!(
+            sentence(0, 3, &["app:1.0"], &[]),
+            "built app:1.0 (e3b0c44298fc) in 1.2s: nothing to do, 3 steps cached"
+        );
+        assert_eq!(
+            sentence(1, 0, &["a", "b"], &[Output::Registry]),
+            "built and pushed a, b (e3b0c44298fc) in 1.2s: 1 step ran"
+        );
+        assert_eq!(
+            sentence(2, 1, &[], &[]),
+            "built an image without a name (e3b0c44298fc) in 1.2s: 2 steps ran, 1 cached"
+        );
+        assert!(sentence(0, 0, &[], &[]).ends_with("no steps"));
+    }
 }

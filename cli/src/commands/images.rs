@@ -11,6 +11,9 @@ use crate::catalog::{self, Image};
 use crate::failure::{Failure, Result};
 use crate::{size, table, template};
 
+/// What stands for a name, tag or digest that there is not.
+const NO_NAME: &str = "<none>";
+
 /// Lists images in Docker's columns.
 pub(super) fn run(context: &Context, args: &ImagesArgs) -> Result<()> {
     let store = context.store()?;
@@ -63,13 +66,13 @@ fn rows<'a>(image: &'a Image, store: &Store) -> Vec<Row<'a>> {
         .iter()
         .map(|record| {
             let reference = Reference::parse(&record.name).ok();
-            let repository = reference.as_ref().map_or_else(|| "<none>".to_owned(), catalog::repository);
-            let tag = reference.as_ref().and_then(Reference::tag).unwrap_or("<none>").to_owned();
+            let repository = reference.as_ref().map_or_else(|| NO_NAME.to_owned(), catalog::repository);
+            let tag = reference.as_ref().and_then(Reference::tag).unwrap_or(NO_NAME).to_owned();
             let known = record.platforms.iter().find(|one| one.config.digest == image.id);
             let digest = known
                 .filter(|one| one.origin.is_some())
                 .and_then(|one| record.index.as_ref().or(one.manifest.as_ref()))
-                .map_or_else(|| "<none>".to_owned(), |descriptor| descriptor.digest.to_string());
+                .map_or_else(|| NO_NAME.to_owned(), |descriptor| descriptor.digest.to_string());
             Row { image, repository, tag, digest, size }
         })
         .collect()
@@ -196,8 +199,7 @@ impl Filter {
                 .labels
                 .get(name)
                 .is_some_and(|found| value.as_ref().is_none_or(|value| value == found)),
-            // Every image here has a name.
-            Self::Dangling(wanted) => !wanted,
+            Self::Dangling(wanted) => *wanted == (row.repository == NO_NAME),
             Self::Before(time) => created < time,
             Self::Since(time) => created > time,
         }

@@ -12,6 +12,7 @@ mod login;
 mod prune;
 mod pull;
 mod push;
+mod remote;
 mod rmi;
 mod tag;
 mod version;
@@ -87,6 +88,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 async fn dispatch(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Build(args) => build::run(context, *args).await,
+        Command::Check(args) => check::run(&args, &context.environment),
         Command::Images(args) => images::run(context, &args),
         Command::Tag(args) => tag::run(context, &args),
         Command::Rmi(args) => rmi::run(context, &args).await,

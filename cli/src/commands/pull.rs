@@ -1,8 +1,9 @@
 //! `rbuild pull`
 
-use builder::resolve::{Pull, Resolver};
 use layer_store::Platform;
-use registry_client::Reference;
+use layer_store::manifest::ManifestContent;
+use layer_store::store::{ImageRecord, PlatformImage};
+use registry_client::{Reference, Resolved};
 
 use super::{Context, engine, print};
 use crate::args::image::PullArgs;
@@ -17,26 +18,42 @@ pub(super) async fn run(context: &Context, args: &PullArgs) -> Result<()> {
         None => Platform::host(),
     };
     let (engine, renderer) = engine::open(context, args.quiet)?;
-    let fetch = async {
-        let resolver = Resolver::new(engine.store.clone(), engine.client.clone(), Pull::Always);
-        let resolved = resolver.resolve(&args.image, &platform).await?;
-        engine.fetch(&resolved.base).await?;
-        Ok::<_, builder::Error>(resolved)
-    };
+    let _in_use = engine.store.in_use()?;
     let result = tokio::select! {
         biased;
         () = context.stop.cancelled() => {
             renderer.finish();
-            return Err(Failure::new("the pull was stopped").exit(Exit::Interrupted).hint("what has come so far is kept"));
+            return Err(Failure::new("the pull was stopped")
+                .exit(Exit::Interrupted)
+                .hint("what has come so far is kept: the next pull goes on from there"));
         }
-        result = fetch => result,
+        result = engine.client.pull(&reference, &platform, &engine.store) => result,
     };
     renderer.finish();
-    let resolved = result.map_err(|error| Failure::of(&error).hint(error.hint()))?;
+    let resolved = result?;
+    engine.store.tag(&record(&reference, &resolved))?;
     let name = catalog::familiar(&reference.canonical());
     if args.quiet {
-        print(&format!("{name}\n"))
-    } else {
-        print(&format!("Digest: {}\n{name}\n", resolved.digest))
+        return print(&format!("{name}\n"));
+    }
+    let digest = resolved.reference.digest().unwrap_or(resolved.descriptor.digest);
+    print(&format!("Digest: {digest}\n{name}\n"))
+}
+
+fn record(reference: &Reference, resolved: &Resolved) -> ImageRecord {
+    let config = match &resolved.manifest.content {
+        ManifestContent::Image { config, .. } => config.clone(),
+        // An index is never what a platform resolves to.
+        ManifestContent::Index { .. } => resolved.descriptor.clone(),
+    };
+    ImageRecord {
+        name: reference.canonical(),
+        platforms: vec![PlatformImage {
+            config,
+            manifest: Some(resolved.manifest.descriptor()),
+            origin: Some(reference.name()),
+        }],
+        index: resolved.index.as_ref().map(layer_store::Manifest::descriptor),
+        tagged: jiff::Timestamp::now().to_string(),
     }
 }

@@ -4,7 +4,6 @@ mod lines;
 mod log_file;
 mod plain;
 mod rawjson;
-mod tally;
 mod transfers;
 mod tty;
 
@@ -13,11 +12,10 @@ use std::sync::Arc;
 
 use builder::{Event, Reporter};
 
-pub(crate) use lines::printable;
+pub(crate) use lines::{printable, shortened};
 pub(crate) use log_file::LogFile;
 pub(crate) use plain::Plain;
 pub(crate) use rawjson::RawJson;
-pub(crate) use tally::Tally;
 pub(crate) use transfers::Transfers;
 pub(crate) use tty::Live;
 
@@ -52,7 +50,7 @@ impl Kind {
     /// The renderer, on standard error.
     pub(crate) fn start(self) -> Arc<dyn Renderer> {
         match self {
-            Self::Live => Arc::new(Live::start(indicatif::ProgressDrawTarget::stderr())),
+            Self::Live => Arc::new(Live::start(indicatif::ProgressDrawTarget::stderr(), None)),
             Self::Plain => Arc::new(Plain::new(io::stderr())),
             Self::Quiet => Arc::new(Silent),
             Self::RawJson => Arc::new(RawJson::new(io::stderr())),

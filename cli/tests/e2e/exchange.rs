@@ -1,8 +1,11 @@
 //! Images on their way: push, pull, export, and what other tools make of them.
 
 use std::fs;
+use std::io::Write as _;
+use std::process::Stdio;
 
 use serde_json::Value;
+use xtask::registry::{PASSWORD, Registry, USER};
 
 use crate::lab::{as_caller, as_each_user, peer};
 
@@ -22,13 +25,38 @@ fn other_tools_read_a_pushed_image() {
 
         let storage = lab.path("buildah").display().to_string();
         let place = ["--root", &storage, "--runroot", &storage, "--storage-driver", "vfs"];
-        let from =
-            [&place[..], &["from", "--quiet", "--tls-verify=false", &format!("docker://{remote}")]].concat();
+        let image = format!("docker://{remote}");
+        let from = [&place[..], &["from", "--quiet", "--tls-verify=false", &image]].concat();
         let container = peer("buildah", &from).trim().to_owned();
         let mounted = peer("buildah", &[&place[..], &["mount", &container]].concat());
         let made = fs::read_to_string(format!("{}/made", mounted.trim())).unwrap();
         assert_eq!(made, "made\n");
         peer("buildah", &[&place[..], &["umount", &container]].concat());
+    });
+}
+
+#[test]
+fn a_registry_with_a_password_is_logged_in_to() {
+    as_each_user(&[], |lab| {
+        let private = Registry::start_with_password().unwrap();
+        let remote = format!("{}/team/app:1.0", private.address());
+        lab.write("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+        lab.succeed(&["-t", "app:1.0", "."]);
+        let refused = lab.fail(1, &["push", "app:1.0", &remote]);
+        assert!(refused.contains("401"), "{refused}");
+        let login = |password: &str| {
+            let mut command = lab.command(&["login", "-u", USER, "--password-stdin", private.address()]);
+            let mut child =
+                command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            child.stdin.take().unwrap().write_all(password.as_bytes()).unwrap();
+            child.wait_with_output().unwrap()
+        };
+        assert_eq!(login("wrong").status.code(), Some(1));
+        let output = login(PASSWORD);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        lab.succeed(&["push", "app:1.0", &remote]);
+        lab.succeed(&["logout", private.address()]);
+        lab.fail(1, &["push", "app:1.0", &remote]);
     });
 }
 
@@ -66,7 +94,7 @@ fn a_pushed_image_comes_back_as_the_same_image() {
         assert!(said.contains("Digest: sha256:"), "{said}");
         assert_eq!(id(&remote), built);
         // It is whole: a build on it needs no registry.
-        lab.write("Dockerfile", &format!("FROM {remote}\nRUN test \"$(cat /a)\" = a\n"));
+        lab.write("Dockerfile", format!("FROM {remote}\nRUN test \"$(cat /a)\" = a\n"));
         lab.succeed(&["-t", "next", "."]);
     });
 }

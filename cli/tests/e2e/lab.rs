@@ -294,7 +294,7 @@ pub(crate) fn peer(program: &str, words: &[&str]) -> String {
 fn skip(need: &str) {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("a test");
-    eprintln!("skipped: {name} needs {need}");
+    let _ = writeln!(std::io::stderr(), "skipped: {name} needs {need}");
     if let Some(path) = std::env::var_os("RBUILD_TEST_SKIPS") {
         let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
         writeln!(file, "{name} needs {need}").unwrap();

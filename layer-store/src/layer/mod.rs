@@ -10,10 +10,13 @@ use crate::Digest;
 use crate::index::PathBytes;
 
 mod apply;
+mod checkout;
 mod compress;
+mod diff;
 mod foreign;
 mod forms;
 mod limits;
+mod patch;
 pub(crate) mod pipeline;
 pub(crate) mod place;
 mod read;
@@ -25,6 +28,7 @@ mod write;
 mod tests;
 
 pub use compress::{Compression, Decompressor, Encoder, KnownBlob, Limits, Origin, decompress};
+pub use diff::Moment;
 pub use foreign::{ArchiveEntry, ArchiveReader};
 pub use forms::{DiffOptions, Form};
 pub use limits::TarLimits;

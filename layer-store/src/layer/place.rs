@@ -1,4 +1,5 @@
-//! Where the forms of a layer are: `layers/<diffID>/` with `index`, `tar`, `tree/` and `tree.complete`.
+//! Where the forms of a layer are: `layers/<diffID>/` with `index`, `tar`, `tree/` and `tree.complete`, and
+//! patches of the tree likewise.
 //!
 //! A file is there whole or not at all. A tree is complete when its marker is there: it gets its name by a rename after
 //! its bytes are on disk, and the marker after that; who removes a tree removes the marker first.
@@ -85,8 +86,11 @@ impl Store {
         Ok(())
     }
 
-    /// Gives a layer its index in the place of one that says less.
-    pub(crate) fn replace_index(&self, diff_id: &Digest, index: Index) -> Result<()> {
+    /// Gives a layer the index of its canonical tar, unless it has that. One that was read from a pulled blob says less.
+    pub(crate) fn keep_canonical_index(&self, diff_id: &Digest, index: Index) -> Result<()> {
+        if self.find_index(diff_id).ok().flatten().is_some_and(|index| index.tar().canonical) {
+            return Ok(());
+        }
         self.make_layer_dir(diff_id)?;
         self.write_whole(&self.index_path(diff_id), &index.encode(), Sync::Whole)?;
         self.indexes.keep(diff_id, &Arc::new(index));
@@ -99,21 +103,31 @@ impl Store {
         if self.has_tree(diff_id) {
             return Ok(());
         }
+        self.make_layer_dir(diff_id)?;
+        self.keep_directory(tree, owners, &self.tree_path(diff_id), &self.tree_marker(diff_id))
+    }
+
+    /// Makes the finished directory at `tree` the one at `place`, which is complete when it has its `marker`.
+    pub(crate) fn keep_directory(
+        &self,
+        tree: &Path,
+        owners: &[Ownership],
+        place: &Path,
+        marker: &Path,
+    ) -> Result<()> {
         if !owners.is_empty()
             && let Some(custodian) = self.custodian()
         {
             custodian.own(tree, owners).context("give owners to", tree)?;
         }
-        self.make_layer_dir(diff_id)?;
         if self.durability() == Durability::Full {
             let root = File::open(self.root()).context("open", self.root())?;
             rustix::fs::syncfs(&root).context("sync", self.root())?;
         }
-        let place = self.tree_path(diff_id);
         // Without its marker it is what a removal or a crash left.
-        self.remove_all(&place)?;
-        rename_directory(tree, &place).context("rename", &place)?;
-        self.write_whole(&self.tree_marker(diff_id), b"", Sync::Whole)
+        self.remove_all(place)?;
+        rename_directory(tree, place).context("rename", place)?;
+        self.write_whole(marker, b"", Sync::Whole)
     }
 
     pub(crate) fn make_layer_dir(&self, diff_id: &Digest) -> Result<()> {

@@ -42,30 +42,44 @@ pub(super) fn tar_of(store: &Store, diff_id: &Digest) -> Vec<u8> {
     tar
 }
 
-/// All that can be seen of a directory: path to kind, mode, size, time, bytes or target.
+/// All that can be seen of a directory but sockets: path to kind, content, mode, owner, number of names and time.
 pub(super) fn seen(root: &Path) -> BTreeMap<String, String> {
+    let with_time = |metadata: &std::fs::Metadata| {
+        let whiteout = metadata.file_type().is_char_device() && metadata.rdev() == 0;
+        format!(" @{}", if whiteout { 0 } else { metadata.mtime() })
+    };
+    seen_with(root, with_time)
+}
+
+/// [`seen`] without times.
+pub(super) fn seen_but_times(root: &Path) -> BTreeMap<String, String> {
+    seen_with(root, |_| String::new())
+}
+
+fn seen_with(root: &Path, time: impl Fn(&std::fs::Metadata) -> String) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for entry in walkdir::WalkDir::new(root).min_depth(1) {
         let entry = entry.unwrap();
         let metadata = entry.path().symlink_metadata().unwrap();
         let kind = metadata.file_type();
-        let content = if kind.is_file() {
-            format!("file {}", std::fs::read(entry.path()).unwrap().escape_ascii())
+        let mut text = if kind.is_file() {
+            let bytes = std::fs::read(entry.path()).unwrap();
+            format!("file {} of {}", bytes.escape_ascii(), metadata.nlink())
         } else if kind.is_symlink() {
             format!("-> {}", std::fs::read_link(entry.path()).unwrap().display())
-        } else if kind.is_char_device() {
-            format!("char {:x}", metadata.rdev())
+        } else if kind.is_char_device() || kind.is_block_device() {
+            format!("{} {:x}", if kind.is_char_device() { "char" } else { "block" }, metadata.rdev())
+        } else if kind.is_socket() {
+            continue;
+        } else if kind.is_fifo() {
+            "fifo".to_owned()
         } else {
-            format!("{kind:?}")
+            "dir".to_owned()
         };
-        let path = entry.path().strip_prefix(root).unwrap().display().to_string();
-        let mode = metadata.permissions().mode() & 0o7777;
-        let (time, owner) = (metadata.mtime(), (metadata.uid(), metadata.gid()));
-        let time = if kind.is_char_device() { 0 } else { time };
-        found.insert(
-            path,
-            format!("{content} {mode:o} {time} {owner:?} {}", metadata.nlink() * u64::from(kind.is_file())),
-        );
+        text +=
+            &format!(" {:o} {}:{}", metadata.permissions().mode() & 0o7777, metadata.uid(), metadata.gid());
+        text += &time(&metadata);
+        found.insert(entry.path().strip_prefix(root).unwrap().display().to_string(), text);
     }
     found
 }
@@ -116,13 +130,13 @@ fn a_layer_is_the_same_in_every_form() {
     let (from_sources, from_tar) = (one.tree(&tree).unwrap(), other.tree(&tar).unwrap());
     assert_eq!(seen(&from_sources), seen(&from_tar));
     let seen = seen(&from_tar);
-    assert_eq!(seen["home/old"], "char 0 0 0 (0, 0) 0");
-    assert!(seen["usr/bin/tool"].starts_with("file #! 4755 1000 (0, 0) 2"));
+    assert_eq!(seen["home/old"], "char 0 0 0:0 @0");
+    assert!(seen["usr/bin/tool"].starts_with("file #! of 2 4755 0:0 @1000"));
     assert_eq!(xattr(&from_tar.join("fresh"), "user.overlay.opaque").as_deref(), Some(&b"y"[..]));
     assert_eq!(xattr(&from_tar.join("home/x"), "user.overlay.overlay.opaque").as_deref(), Some(&b"y"[..]));
     assert_eq!(xattr(&from_tar.join("home/x"), "user.overlay.opaque"), None);
     if rustix::process::geteuid().is_root() {
-        assert_eq!(seen["home/x"], "file mine 644 -5 (1000, 100) 1");
+        assert_eq!(seen["home/x"], "file mine of 1 644 1000:100 @-5");
     }
 
     for (store, diff_id) in [(&one, &tree), (&other, &tar)] {

@@ -16,7 +16,7 @@ use super::{FileSource, Form, Limits, NewEntry, NewKind, decompress, tar};
 use crate::error::IoContext as _;
 use crate::index::{Builder, Entry, Kind, PathBytes, TarFacts, path};
 use crate::store::Ownership;
-use crate::store::writing::Sync;
+use crate::store::writing::{Sync, Unnamed};
 use crate::{Digest, Index, Result, Store};
 
 impl Store {
@@ -36,7 +36,7 @@ impl Store {
         let custodian = self.custodian().is_some();
         let tree = place.as_ref().map(|place| TreeWriter::create(place, custodian)).transpose()?;
         let mut tar = (form == Form::Tar).then(|| self.unnamed()).transpose()?;
-        let mut copy = tar.as_ref().map(super::super::store::writing::Unnamed::file);
+        let mut copy = tar.as_ref().map(Unnamed::file);
         let copy = copy.as_mut().map(|copy| copy as &mut (dyn io::Write + Send));
         let (diff_id, (index, owners)) =
             pipeline::hashing(copy, None, |stream| self.emit(stream, entries, &sources, tree))?;
@@ -51,9 +51,7 @@ impl Store {
         {
             tar.name(&self.tar_path(&diff_id), 0o644, Sync::Whole, self.durability())?;
         }
-        if self.find_index(&diff_id).ok().flatten().is_none_or(|index| !index.tar().canonical) {
-            self.replace_index(&diff_id, index)?;
-        }
+        self.keep_canonical_index(&diff_id, index)?;
         Ok(diff_id)
     }
 

@@ -14,7 +14,7 @@ use url::Url;
 use super::challenge::{self, Challenge};
 use super::scope::Scopes;
 use super::{Found, Secret};
-use crate::error::{Authorized, Error, Place};
+use crate::error::{Authorized, Error, Operation, Place};
 use crate::hosts::{Endpoint, address_of, authority_of};
 use crate::transport::{Answer, Body, HostState, Transport, backoff, target};
 
@@ -133,7 +133,7 @@ impl Transport {
                     continue;
                 }
             }
-            if !wanted.scopes.only_pull() {
+            if !wanted.scopes.only_pull() || wanted.place.operation == Operation::Login {
                 return Err(failed(error));
             }
             // A public image can be had without them; stale credentials should not stand in its way.
@@ -161,10 +161,9 @@ impl Transport {
         let asked = wanted.scopes.texts(&wanted.endpoint.repository);
         let mut answer = None;
         if let Some(Found { secret: Secret::Identity { token, .. }, .. }) = found {
-            let form = refresh_form(service.unwrap_or_default(), &asked.join(" "), token);
             let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
             let headers = HeaderMap::from_iter([(CONTENT_TYPE, form_type)]);
-            let body = Body::Bytes(form.into());
+            let body = Body::Bytes(refresh_form(token, service, &asked).into());
             let posted = self.ask(wanted, Method::POST, realm, &headers, &body).await?;
             answer = (posted.status != StatusCode::NOT_FOUND
                 && posted.status != StatusCode::METHOD_NOT_ALLOWED)
@@ -173,16 +172,7 @@ impl Transport {
         let answer = match answer {
             Some(answer) => answer,
             None => {
-                let mut url = realm.clone();
-                {
-                    let mut query = url.query_pairs_mut();
-                    if let Some(service) = service {
-                        query.append_pair("service", service);
-                    }
-                    for scope in &asked {
-                        query.append_pair("scope", scope);
-                    }
-                }
+                let url = with_query(realm, service, &asked);
                 let ticket = found.and_then(|found| match &found.secret {
                     Secret::Identity { user, token } => {
                         Some(basic_header(user.as_deref().unwrap_or("<token>"), token))
@@ -269,6 +259,21 @@ fn realm(transport: &Transport, wanted: &Wanted<'_>, chosen: &Challenge) -> Resu
     Ok(url)
 }
 
+fn refresh_form(token: &str, service: Option<&str>, asked: &[String]) -> String {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.append_pair("grant_type", "refresh_token").append_pair("client_id", CLIENT_ID);
+    form.append_pair("service", service.unwrap_or_default()).append_pair("scope", &asked.join(" "));
+    form.append_pair("refresh_token", token);
+    form.finish()
+}
+
+fn with_query(realm: &Url, service: Option<&str>, asked: &[String]) -> Url {
+    let mut url = realm.clone();
+    let pairs = service.map(|service| ("service", service)).into_iter();
+    url.query_pairs_mut().extend_pairs(pairs.chain(asked.iter().map(|scope| ("scope", scope.as_str()))));
+    url
+}
+
 fn basic_header(user: &str, password: &str) -> HeaderValue {
     let text = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
     // Base64 is always a valid header value.
@@ -309,12 +314,3 @@ fn granted(token: &str) -> Option<Vec<String>> {
     let access = serde_json::from_slice::<Claims>(&payload).ok()?.access?;
     Some(access.iter().map(|one| format!("{}:{}:{}", one.kind, one.name, one.actions.join(","))).collect())
 }
-/// The body of a request for a token by an identity token. Apart from the request, since a serializer may not live
-/// across an await.
-fn refresh_form(service: &str, scope: &str, token: &str) -> String {
-    let mut form = url::form_urlencoded::Serializer::new(String::new());
-    form.append_pair("grant_type", "refresh_token").append_pair("client_id", CLIENT_ID);
-    form.append_pair("service", service).append_pair("scope", scope).append_pair("refresh_token", token);
-    form.finish()
-}
-

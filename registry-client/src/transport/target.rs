@@ -12,12 +12,14 @@ pub(crate) fn check(hosts: &HostSettings, from: &Url, to: &Url) -> Result<(), &'
     if same_origin(from, to) {
         return Ok(());
     }
+    if !matches!(to.scheme(), "http" | "https") {
+        return Err("whose scheme is neither http nor https");
+    }
     let authority = authority_of(to).ok_or("which has no host")?;
     match to.scheme() {
         "https" => {}
         "http" if from.scheme() == "http" || hosts.is_insecure(&authority) => {}
-        "http" => return Err("from https to plain http"),
-        _ => return Err("whose scheme is neither http nor https"),
+        _ => return Err("from https to plain http"),
     }
     let reach = |address: IpAddr| match address {
         IpAddr::V4(v4) if v4.is_loopback() || v4.is_unspecified() => Reach::Machine,

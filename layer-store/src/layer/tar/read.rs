@@ -135,11 +135,6 @@ impl<R: BufRead> Reader<R> {
         self.position += count as u64;
     }
 
-    /// Where the input is, in bytes from the tar's beginning.
-    pub(crate) const fn position(&self) -> u64 {
-        self.position
-    }
-
     /// Reads what follows the tar's end, to the end of the input. Returns the length of all.
     pub(crate) fn finish(mut self) -> Result<u64> {
         self.skip_data()?;
@@ -236,6 +231,9 @@ impl<R: BufRead> Reader<R> {
         let name = path::clean(&raw_name)?;
         if name.len() > self.limits.path || path::ancestors(&name).count() > self.limits.depth {
             return Err(refuse("the path is too long or too deep"));
+        }
+        if name.split(|byte| *byte == b'/').any(|part| part.len() > 255) {
+            return Err(refuse("a name in the path is too long"));
         }
         let header_size = size_of(fields).map_err(&refuse)?;
         let size = match records.number(b"size").map_err(&refuse)? {

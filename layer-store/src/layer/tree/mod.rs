@@ -3,7 +3,7 @@
 //! A tree has the files of its layer with their modes, times, owners and attributes, as far as the process and its
 //! custodian may give them; where they differ the index is right. Whiteouts are character devices 0:0, opaque
 //! directories have the attribute `user.overlay.opaque=y`, so overlayfs is mounted with `userxattr`. Devices that may
-//! not be made are left out.
+//! not be made are left out, and so are hard links to files of lower layers, which [`crate::Store::trees`] brings.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -105,12 +105,9 @@ impl TreeWriter {
     /// Makes what only the whole layer says: whiteouts, opaque directories and the metadata of directories. Returns
     /// what is left for the custodian.
     pub(crate) fn finish(mut self, index: &Index) -> Result<Vec<Ownership>> {
+        // What is still not there is in a lower layer, and so in another tree.
         for (link, target) in std::mem::take(&mut self.early_links) {
             self.link(&link, &target)?;
-        }
-        if let Some((link, target)) = self.early_links.first() {
-            let reason = format!("`{}`, which it links to, is not in the layer", path::printable(target));
-            return Err(Error::Entry { entry: path::printable(link), reason });
         }
         for entry in index.entries().iter().filter(|entry| entry.kind == Kind::Whiteout) {
             self.make(&entry.path, "remove in a layer", |parent, name| {

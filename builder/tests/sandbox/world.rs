@@ -1,0 +1,154 @@
+//! A store, a small image, and a sandbox over them.
+
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use builder::sandbox::{
+    ExitStatus, Finished, Isolation, Output, Sandbox, SandboxError, SandboxSettings, Step,
+};
+use layer_store::store::Durability;
+
+pub(crate) struct World {
+    pub(crate) phase: String,
+    pub(crate) dir: tempfile::TempDir,
+    runtime: tokio::runtime::Runtime,
+    pub(crate) sandbox: Option<Sandbox>,
+    steps: AtomicU32,
+}
+
+/// What a step did.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) finished: Finished,
+}
+
+/// What only mounts can do.
+const NEEDS_MOUNTS: &[&str] = &[];
+
+impl World {
+    pub(crate) fn new(phase: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("rbuild-sandbox-").tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let mut world =
+            Self { phase: phase.to_owned(), dir, runtime, sandbox: None, steps: AtomicU32::new(0) };
+        world.image();
+        world.sandbox = Some(world.start());
+        world
+    }
+
+    pub(crate) fn can(&self, test: &str) -> bool {
+        self.phase != "chroot" || !NEEDS_MOUNTS.contains(&test)
+    }
+
+    pub(crate) fn start(&self) -> Sandbox {
+        let isolation = match self.phase.as_str() {
+            "root" => Isolation::Root,
+            "userns" => Isolation::Userns,
+            "single" => Isolation::Single,
+            _ => Isolation::Chroot,
+        };
+        let settings =
+            SandboxSettings { store_root: self.path("store"), isolation, durability: Durability::None };
+        self.block(Sandbox::start(settings)).unwrap()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn block<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// A directory below the world's with some files.
+    pub(crate) fn tree(&self, name: &str, files: &[(&str, &str)]) -> PathBuf {
+        let root = self.path(name);
+        std::fs::create_dir_all(&root).unwrap();
+        for (path, content) in files {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        root
+    }
+
+    fn image(&self) {
+        let files = [
+            ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
+            ("etc/group", "root:x:0:\n"),
+            ("run/.keep", ""),
+        ];
+        let root = self.tree("image", &files);
+        std::fs::create_dir_all(root.join("bin")).unwrap();
+        std::fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+        let names = std::process::Command::new("/bin/busybox").arg("--list").output().unwrap();
+        for name in String::from_utf8(names.stdout).unwrap().lines().filter(|name| *name != "busybox") {
+            symlink("busybox", root.join("bin").join(name)).unwrap();
+        }
+        symlink("/run", root.join("var-run")).unwrap();
+    }
+
+    /// A step over the small image that runs a shell script.
+    pub(crate) fn script(&self, script: &str) -> Step {
+        let number = self.steps.fetch_add(1, Ordering::Relaxed);
+        let scratch = self.path(&format!("store/scratch-{number}"));
+        std::fs::create_dir_all(&scratch).unwrap();
+        Step {
+            lowers: vec![self.path("image")],
+            scratch,
+            argv: ["sh", "-c", script].map(Into::into).to_vec(),
+            env: vec!["PATH=/bin".into()],
+            ..Step::default()
+        }
+    }
+
+    pub(crate) fn try_run(&self, step: Step) -> Result<Ran, SandboxError> {
+        self.block(run(self.sandbox.as_ref().unwrap(), step))
+    }
+
+    pub(crate) fn run(&self, step: Step) -> Ran {
+        self.try_run(step).unwrap()
+    }
+
+    /// Runs a script and expects it to end well; gives what it wrote.
+    pub(crate) fn sh(&self, script: &str) -> String {
+        let ran = self.run(self.script(script));
+        assert!(ran.status.is_success(), "{script}: {ran:?}");
+        ran.stdout
+    }
+}
+
+pub(crate) async fn run(sandbox: &Sandbox, step: Step) -> Result<Ran, SandboxError> {
+    let (sender, mut receiver) = tokio::sync::mpsc::channel::<(Output, bytes::Bytes)>(4);
+    let collect = tokio::spawn(async move {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        while let Some((which, bytes)) = receiver.recv().await {
+            match which {
+                Output::Stdout => stdout.extend_from_slice(&bytes),
+                Output::Stderr => stderr.extend_from_slice(&bytes),
+            }
+        }
+        (stdout, stderr)
+    });
+    let finished = tokio::time::timeout(Duration::from_secs(60), sandbox.run(step, sender)).await.unwrap()?;
+    let (stdout, stderr) = collect.await.unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Ran { status: finished.status, stdout: text(stdout), stderr: text(stderr), finished })
+}
+
+/// The paths of a tree, sorted.
+pub(crate) fn names(root: &Path) -> Vec<String> {
+    let mut names: Vec<String> = walkdir::WalkDir::new(root)
+        .min_depth(1)
+        .into_iter()
+        .map(|entry| entry.unwrap().path().strip_prefix(root).unwrap().display().to_string())
+        .collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,4 @@
+FROM scratch
+ADD --from=x a b
+ADD --parents a b
+ADD --checksm=x a b

@@ -1,0 +1,4 @@
+FROM scratch
+ARG
+ARG =x
+ARG a =b

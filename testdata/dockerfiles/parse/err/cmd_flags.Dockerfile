@@ -1,0 +1,3 @@
+FROM scratch
+CMD --x a
+ENTRYPOINT --y=1 b

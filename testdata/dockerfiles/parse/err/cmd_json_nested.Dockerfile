@@ -1,0 +1,5 @@
+FROM scratch
+CMD ["a", ["b"]]
+ENTRYPOINT [null]
+RUN [1]
+SHELL [{}]

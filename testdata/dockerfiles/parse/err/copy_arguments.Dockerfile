@@ -1,0 +1,5 @@
+FROM scratch
+COPY
+COPY a
+COPY ["a"]
+COPY --from=x /a

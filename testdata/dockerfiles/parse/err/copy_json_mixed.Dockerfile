@@ -1,0 +1,3 @@
+FROM scratch
+COPY ["a", 1, "b"]
+VOLUME [true]

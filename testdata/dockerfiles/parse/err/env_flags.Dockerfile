@@ -1,0 +1,3 @@
+FROM scratch
+ENV --x a=b
+LABEL --y a=b

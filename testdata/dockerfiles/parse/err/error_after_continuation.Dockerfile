@@ -1,0 +1,4 @@
+FROM scratch
+COPY --from=a \
+   --bad=1 \
+   x y

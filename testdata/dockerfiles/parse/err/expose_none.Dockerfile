@@ -1,0 +1,3 @@
+FROM scratch
+EXPOSE
+EXPOSE --x 80

@@ -1,0 +1,3 @@
+FROM --platfrom=x a
+FROM --platform a
+FROM --platform=a --platform=b c

@@ -1,0 +1,3 @@
+ENV a=b
+ARG c
+FROM scratch

@@ -1,0 +1,4 @@
+FROM scratch
+LABEL
+LABEL a
+LABEL a="b" c d

@@ -1,0 +1,3 @@
+FROM scratch
+MAINTAINER
+MAINTAINER --x y

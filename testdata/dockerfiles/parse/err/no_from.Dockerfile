@@ -1,0 +1,3 @@
+RUN a
+COPY b c
+RUN d

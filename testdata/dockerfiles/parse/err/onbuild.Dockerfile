@@ -1,0 +1,6 @@
+FROM scratch
+ONBUILD
+ONBUILD ONBUILD RUN x
+ONBUILD FROM a
+onbuild maintainer b
+ONBUILD --x RUN y

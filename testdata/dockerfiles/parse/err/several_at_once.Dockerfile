@@ -1,0 +1,6 @@
+FROM
+FROM a AS 1
+RUN --mout=x y
+COPY z
+ENV q
+HEALTHCHECK CDM x

@@ -1,0 +1,5 @@
+FROM scratch
+SHELL
+SHELL []
+SHELL bash -c
+SHELL ["a", 1]

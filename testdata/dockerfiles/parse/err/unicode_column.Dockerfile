@@ -1,0 +1,2 @@
+FROM scratch
+COPY --chown=é --bäd=1 x y

@@ -1,0 +1,4 @@
+FROM scratch
+FOO bar
+RNU x
+coppy a b

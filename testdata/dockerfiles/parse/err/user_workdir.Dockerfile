@@ -1,0 +1,5 @@
+FROM scratch
+USER
+WORKDIR
+USER --x y
+WORKDIR --x y

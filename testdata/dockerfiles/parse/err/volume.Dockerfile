@@ -1,0 +1,5 @@
+FROM scratch
+VOLUME
+VOLUME [""]
+VOLUME []
+VOLUME ["a", " "]

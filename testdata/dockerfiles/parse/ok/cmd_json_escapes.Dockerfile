@@ -1,0 +1,2 @@
+FROM scratch
+CMD ["\u2665\n", "\"", "\\"]

@@ -1,0 +1,7 @@
+FROM scratch
+RUN a \
+# gone
+  # gone too
+  b \
+
+  c

@@ -1,0 +1,6 @@
+# first
+
+  # indented
+FROM scratch
+#RUN no
+RUN a # part of it

@@ -1,0 +1,3 @@
+FROM scratch
+ENV C x\\\
+ENV D y

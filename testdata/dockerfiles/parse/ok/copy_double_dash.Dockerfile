@@ -1,0 +1,3 @@
+FROM scratch
+COPY -- --a --b /c
+COPY --link -- a b

@@ -1,0 +1,6 @@
+FROM scratch
+RUN a \
+  b
+COPY <<E /x
+l1
+E

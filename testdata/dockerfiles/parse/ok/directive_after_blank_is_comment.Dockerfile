@@ -1,0 +1,6 @@
+# syntax=x
+
+# escape=`
+FROM scratch
+RUN a \
+ b

@@ -1,0 +1,4 @@
+#!/usr/bin/env docker
+# syntax=a/b
+# check=skip=all
+FROM scratch

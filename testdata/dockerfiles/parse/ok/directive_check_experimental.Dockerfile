@@ -1,0 +1,2 @@
+# check=experimental=all;skip=A, B
+FROM scratch

@@ -1,0 +1,2 @@
+FROM scratch
+EXPOSE 80 443/tcp $P 53/udp 8000-8010 127.0.0.1:1:2

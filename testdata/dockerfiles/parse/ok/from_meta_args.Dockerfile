@@ -1,0 +1,3 @@
+ARG V=3
+ARG W
+FROM alpine:${V:-1}${W}

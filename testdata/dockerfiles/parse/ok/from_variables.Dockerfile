@@ -1,0 +1,3 @@
+ARG X
+FROM $X AS a
+FROM "quoted" AS b

@@ -1,0 +1,4 @@
+FROM scratch
+ADD <<robots.txt /srv/
+User-agent: *
+robots.txt

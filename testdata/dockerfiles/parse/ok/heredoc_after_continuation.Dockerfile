@@ -1,0 +1,5 @@
+FROM scratch
+RUN a && \
+  cat <<EOF
+x
+EOF

@@ -1,0 +1,4 @@
+FROM scratch
+CMD cat <<EOF
+LABEL a=<<EOF
+ENV b="<<EOF"

@@ -1,0 +1,5 @@
+FROM scratch
+RUN --mount=target=/x --network=none <<-EOF
+	x
+		y
+	EOF

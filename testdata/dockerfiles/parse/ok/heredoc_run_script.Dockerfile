@@ -1,0 +1,7 @@
+FROM scratch
+RUN <<EOF
+apt update
+
+# kept
+EOF
+RUN b

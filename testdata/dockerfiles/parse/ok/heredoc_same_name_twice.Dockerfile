@@ -1,0 +1,6 @@
+FROM scratch
+COPY <<A <<A /x/
+one
+A
+two
+A

@@ -1,0 +1,7 @@
+FROM scratch
+RUN <<EOF
+FROM x
+COPY a
+# syntax=1
+\
+EOF

@@ -1,0 +1,4 @@
+from scratch
+run a
+Copy a b
+eXpose 1

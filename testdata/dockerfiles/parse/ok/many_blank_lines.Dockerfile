@@ -1,0 +1,9 @@
+
+
+
+FROM scratch
+
+
+
+RUN a
+

@@ -1,0 +1,5 @@
+FROM scratch
+ONBUILD RUN a  b
+onbuild   copy --link . /x
+ONBUILD ENV a=b
+ONBUILD RUN ["x"]

@@ -1,0 +1,4 @@
+FROM scratch
+ONBUILD COPY one
+ONBUILD FOO
+ONBUILD RUN --bad x

@@ -1,0 +1,7 @@
+FROM scratch
+RUN a && b | c
+RUN ["a", "b"]
+RUN []
+RUN
+RUN  [ "$HOME" ]
+RUN ["a", "b" && c

@@ -1,0 +1,2 @@
+FROM scratch
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]

@@ -1,0 +1,4 @@
+FROM scratch
+VOLUME /a /b
+VOLUME ["/c d", " /e "]
+VOLUME [ /f
