@@ -85,6 +85,12 @@ impl Engine {
         if !errors.is_empty() {
             return Err(Error::Dockerfile(errors));
         }
+        let (errors, findings): (Vec<_>, Vec<_>) =
+            crate::check::lints(&parsed, &request, None, false).into_iter().partition(Diagnostic::is_error);
+        if !errors.is_empty() {
+            return Err(Error::Dockerfile(errors));
+        }
+        warnings.extend(findings);
         let _in_use = self.store.in_use()?;
         let resolver = Resolver::new(self.store.clone(), self.client.clone(), request.pull);
         let lowering = lower(&parsed, &request.dockerfile, &request.options, &resolver);

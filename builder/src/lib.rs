@@ -8,6 +8,7 @@
 
 pub mod build;
 mod cache_mount;
+pub mod check;
 pub mod context;
 pub mod copy;
 pub mod dockerfile;

@@ -5,7 +5,10 @@ use builder::dockerfile::Source;
 
 use crate::failure::{Exit, Failure, chain};
 use crate::place;
-use crate::progress::printable;
+use crate::progress::{printable, shortened};
+
+/// The most characters of a step's name in a message.
+const NAME: usize = 60;
 
 /// The failure that `error` of a build from `source` is.
 pub(super) fn explain(error: &Error, source: &Source) -> Failure {
@@ -46,6 +49,8 @@ pub(super) fn store_hint(error: &Error) -> Option<String> {
 }
 
 fn step_message(name: &str, cause: &Error) -> String {
+    // The line itself is shown below.
+    let name = shortened(name, NAME);
     match cause {
         Error::Command { ending, .. } => format!("the command of {name} {ending}"),
         // Transparent variants carry the text of what they wrap, whose own causes come after it.
