@@ -36,7 +36,7 @@ impl Lowering<'_> {
         span: Span,
     ) -> Result<()> {
         let origin = match &copy.from {
-            Some(from) => self.from_name(&from.text, true, state, from.span).await?,
+            Some(from) => self.origin(&from.text, true, state, from.span).await?,
             None => self.context(""),
         };
         let common = Common {
@@ -51,7 +51,7 @@ impl Lowering<'_> {
             unpack: Unpack::Never,
             remote: BTreeMap::new(),
         };
-        self.files(state, instruction, &common, origin, span)
+        self.files(state, instruction, &common, &origin, span)
     }
 
     #[expect(clippy::unused_async, reason = "remote sources will be resolved here, as COPY's are")]
@@ -76,7 +76,7 @@ impl Lowering<'_> {
             remote,
         };
         let origin = self.context("");
-        self.files(state, instruction, &common, origin, span)
+        self.files(state, instruction, &common, &origin, span)
     }
 
     /// The remote sources of an ADD, by their expanded text.
@@ -121,7 +121,7 @@ impl Lowering<'_> {
         state: &mut StageState,
         instruction: &Instruction,
         common: &Common<'_>,
-        origin: Origin,
+        origin: &Origin,
         span: Span,
     ) -> Result<()> {
         let escape = self.escape();
@@ -148,7 +148,7 @@ impl Lowering<'_> {
                         (None, Some(CopySource::Node { paths, .. } | CopySource::Context { paths, .. })) => {
                             paths.push(path);
                         }
-                        (None, _) => sources.push(match &origin {
+                        (None, _) => sources.push(match origin {
                             Origin::Node(node) => CopySource::Node { node: *node, paths: vec![path] },
                             Origin::Context(name) => {
                                 CopySource::Context { name: name.clone(), paths: vec![path] }

@@ -15,7 +15,7 @@ use layer_store::{Digest, ImageConfig, Platform};
 
 use crate::context::git::GitSource;
 use crate::dockerfile::ast::{Dockerfile, InstructionKind, Stage};
-use crate::dockerfile::{Diagnostic, Source, Span};
+use crate::dockerfile::{Diagnostic, Span};
 use crate::error::{Error, Result};
 use crate::graph::{CopyOp, CopySource, ExecSettings, Graph, Network, Node, NodeId, Op, Unpack};
 use crate::resolve::Resolver;
@@ -105,7 +105,6 @@ pub struct TargetImage {
 /// [`Error::Dockerfile`] with the place of what is wrong; a base image that cannot be resolved.
 pub async fn lower(
     dockerfile: &Dockerfile,
-    source: &Source,
     options: &LowerOptions,
     resolver: &Resolver,
 ) -> Result<Lowered> {
@@ -113,7 +112,6 @@ pub async fn lower(
     let target = target(dockerfile, options)?;
     let mut lowering = Lowering {
         dockerfile,
-        source,
         options,
         resolver,
         globals,
@@ -134,7 +132,6 @@ pub async fn lower(
 /// The work at hand.
 struct Lowering<'a> {
     dockerfile: &'a Dockerfile,
-    source: &'a Source,
     options: &'a LowerOptions,
     resolver: &'a Resolver,
     globals: args::Globals,
@@ -182,7 +179,7 @@ impl Lowering<'_> {
     }
 
     /// What `--from=` names: a stage (any, by name or number), a named context, or an image.
-    async fn from_name(
+    async fn origin(
         &mut self,
         name: &str,
         numbers: bool,
@@ -363,7 +360,7 @@ fn target(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<usize> {
         return Ok(stage.index);
     }
     let names: Vec<&str> =
-        dockerfile.stages.iter().filter_map(|stage| stage.name.as_ref()).map(|name| name.as_str()).collect();
+        dockerfile.stages.iter().filter_map(|stage| stage.name.as_ref()).map(crate::dockerfile::ast::StageName::as_str).collect();
     let help = match crate::dockerfile::nearest(name, names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if names.is_empty() => "no stage of this Dockerfile has a name".to_owned(),

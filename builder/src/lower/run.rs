@@ -177,7 +177,7 @@ impl Lowering<'_> {
         span: Span,
     ) -> Result<NodeId> {
         let origin = match from {
-            Some(name) => self.from_name(name, false, state, span).await?,
+            Some(name) => self.origin(name, false, state, span).await?,
             None => self.context(""),
         };
         let name = match origin {
