@@ -12,6 +12,7 @@ use registry_client::Reference;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{LocalContext, StatIndex};
+use crate::copy::Fetched;
 use crate::dockerfile::{self, Diagnostic, Source};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -30,8 +31,10 @@ pub struct BuildRequest {
     pub dockerfile: Source,
     /// Where the Dockerfile is, for its own ignore file; `None` when it came from elsewhere.
     pub dockerfile_path: Option<PathBuf>,
-    /// The context directory; `None` for a build without one.
+    /// The context directory; `None` for a build without one, or with a remote one (see [`LowerOptions::contexts`]).
     pub context: Option<PathBuf>,
+    /// Archives that [`LowerOptions::contexts`] names.
+    pub archives: HashMap<Digest, Fetched>,
     /// Directories of `--build-context`, by lower-cased name.
     pub named_directories: BTreeMap<String, PathBuf>,
     /// Target, arguments, platform and the like.
@@ -82,9 +85,15 @@ impl Engine {
         if !errors.is_empty() {
             return Err(Error::Dockerfile(errors));
         }
+        let (errors, findings): (Vec<_>, Vec<_>) =
+            crate::check::lints(&parsed, &request, None, false).into_iter().partition(Diagnostic::is_error);
+        if !errors.is_empty() {
+            return Err(Error::Dockerfile(errors));
+        }
+        warnings.extend(findings);
         let _in_use = self.store.in_use()?;
         let resolver = Resolver::new(self.store.clone(), self.client.clone(), request.pull);
-        let lowering = lower(&parsed, &request.dockerfile, &request.options, &resolver);
+        let lowering = lower(&parsed, &request.options, &resolver);
         let Lowered { graph, image, warnings: more } = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Error::Cancelled),
@@ -101,6 +110,7 @@ impl Engine {
                 reporter: counter.clone(),
                 sandbox: self.sandbox.clone(),
                 contexts,
+                archives: request.archives.clone(),
                 secrets: request.secrets.clone(),
                 jobs: request.jobs,
                 epoch: request.epoch,
@@ -140,7 +150,7 @@ impl Engine {
     fn contexts(
         &self,
         request: &BuildRequest,
-    ) -> Result<(HashMap<String, Arc<LocalContext>>, Vec<Arc<StatIndex>>)> {
+    ) -> Result<(Contexts, Vec<Arc<StatIndex>>)> {
         let (mut contexts, mut indexes) = (HashMap::new(), Vec::new());
         let main =
             request.context.iter().map(|directory| ("", directory, request.dockerfile_path.as_deref()));
@@ -256,6 +266,9 @@ impl Engine {
         Ok(())
     }
 }
+
+/// Context directories by name; the main one is empty.
+type Contexts = HashMap<String, Arc<LocalContext>>;
 
 /// A solved image.
 struct SolvedTarget {

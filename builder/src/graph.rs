@@ -255,6 +255,8 @@ pub enum CopySource {
     },
     /// A git repository.
     Git(GitSource),
+    /// An archive that was spooled before the build, by the digest of its bytes: a context that came as a tar.
+    Archive(Digest),
     /// Text in the Dockerfile.
     Inline(Vec<InlineFile>),
 }

@@ -59,27 +59,31 @@ fn unreadable(path: &Path, source: io::Error) -> Error {
     Error::File { action: "read the Dockerfile", path: path.display().to_string(), source: Arc::new(source) }
 }
 
-/// Opens a directory as a context. Ignore rules come from `<dockerfile>.dockerignore` beside the Dockerfile, else from
-/// `.dockerignore` in the directory. The stat index is to be saved when the build is over.
+/// Opens a directory as a context, with its ignore rules. The stat index is to be saved when the build is over.
 pub fn context(
     store: &Store,
     directory: &Path,
     dockerfile: Option<&Path>,
 ) -> Result<(LocalContext, Arc<StatIndex>)> {
+    let ignore = ignore_rules(directory, dockerfile)?;
+    let index = Arc::new(StatIndex::load(store, directory)?);
+    Ok((LocalContext::open(directory, ignore)?.with_index(index.clone()), index))
+}
+
+/// The ignore rules of a context directory: from `<dockerfile>.dockerignore` beside the Dockerfile, else from
+/// `.dockerignore` in the directory.
+pub fn ignore_rules(directory: &Path, dockerfile: Option<&Path>) -> Result<Option<Matcher>> {
     let beside = dockerfile.map(|path| {
         let mut name = path.as_os_str().to_owned();
         name.push(".dockerignore");
         PathBuf::from(name)
     });
-    let mut ignore = None;
     for path in beside.into_iter().chain([directory.join(".dockerignore")]) {
         match fs::read(&path) {
             Ok(text) => {
-                let matcher = Matcher::parse(&String::from_utf8_lossy(&text)).map_err(|error| {
+                return Matcher::parse(&String::from_utf8_lossy(&text)).map(Some).map_err(|error| {
                     Error::Invalid { message: format!("`{}`: {error}", path.display()), help: None }
-                })?;
-                ignore = Some(matcher);
-                break;
+                });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => {
@@ -91,6 +95,5 @@ pub fn context(
             }
         }
     }
-    let index = Arc::new(StatIndex::load(store, directory)?);
-    Ok((LocalContext::open(directory, ignore)?.with_index(index.clone()), index))
+    Ok(None)
 }

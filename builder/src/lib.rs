@@ -8,6 +8,7 @@
 
 pub mod build;
 mod cache_mount;
+pub mod check;
 pub mod context;
 pub mod copy;
 pub mod dockerfile;
@@ -20,6 +21,7 @@ pub mod image;
 pub mod input;
 pub mod lower;
 pub mod output;
+pub mod remote;
 pub mod resolve;
 pub mod sandbox;
 pub mod sandbox_handle;

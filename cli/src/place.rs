@@ -6,13 +6,16 @@ use builder::dockerfile::{self, Diagnostic, Source, Span};
 /// The most lines of an instruction that are shown.
 const LINES: usize = 8;
 
+/// Columns where there is no terminal to ask.
+const WIDTH: usize = 140;
+
 /// The lines of a span, with their numbers.
 pub(crate) fn show(source: &Source, span: Span) -> String {
     let text = printable_text(&source.text);
     let snippet = Snippet::source(text.as_str())
         .path(source.name.as_str())
         .annotation(AnnotationKind::Primary.span(clamp(source, span)));
-    Renderer::styled().render(&[Group::with_level(Level::ERROR).element(snippet)])
+    renderer().render(&[Group::with_level(Level::ERROR).element(snippet)])
 }
 
 /// A finding with its place, as a compiler prints it.
@@ -37,7 +40,13 @@ pub(crate) fn diagnostic(source: &Source, finding: &Diagnostic) -> String {
     if let Some(url) = finding.url {
         group = group.element(Level::NOTE.message(url));
     }
-    Renderer::styled().render(&[group])
+    renderer().render(&[group])
+}
+
+/// Long lines are cut around what is meant.
+fn renderer() -> Renderer {
+    let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+    Renderer::styled().term_width(if columns == 0 { WIDTH } else { columns })
 }
 
 /// A span within the text, on borders of characters, of a few lines at most.

@@ -10,45 +10,55 @@ use super::flags::{Flags, Table, Takes};
 use super::raw::{KEYWORDS, RawInstruction};
 use super::suggest::nearest;
 use super::values::{Sign, parse_duration};
-use super::{Diagnostic, Heredoc, Instruction, Level, Word, directives, heredoc, mount};
+use super::{Diagnostic, Heredoc, Instruction, Level, Span, Word, directives, heredoc, mount};
 
 /// A typed instruction as far as it could be understood. Its heredocs are the raw one's and one
 /// without lines for every source that looks like a marker and has none.
-pub(crate) fn typed(raw: &RawInstruction, diagnostics: &mut Vec<Diagnostic>) -> Option<Instruction> {
+pub(crate) fn typed(raw: RawInstruction, diagnostics: &mut Vec<Diagnostic>) -> Option<Instruction> {
     let before = diagnostics.len();
-    let mut typist = Typist { raw, heredocs: raw.heredocs.clone(), diagnostics };
+    let mut typist = Typist { raw, diagnostics };
     let kind = typist.kind();
-    let heredocs = typist.heredocs;
+    let raw = typist.raw;
     let failed = diagnostics[before..].iter().any(Diagnostic::is_error);
     let kind = kind.filter(|_| !failed)?;
     Some(Instruction {
         span: raw.span,
         line: raw.line,
-        keyword: raw.keyword.clone(),
-        original: raw.original.trim().to_owned(),
+        keyword: raw.keyword,
+        original: trimmed(raw.original),
         kind,
-        heredocs,
-        flags: raw.flags.clone(),
+        heredocs: raw.heredocs,
+        flags: raw.flags,
         legacy_pairs: raw.legacy_pairs,
-        comments: raw.comments.clone(),
-        empty_continuations: raw.empty_continuations.clone(),
         check: directives::check_from_comments(&raw.comments),
+        comments: raw.comments,
+        empty_continuations: raw.empty_continuations,
     })
 }
 
-/// An error about a keyword that does not exist; `follows` when an instruction stands above it.
-pub(crate) fn unknown_instruction(keyword: &Word, follows: bool) -> Diagnostic {
+/// Without space at both ends; most texts have none and are not copied.
+pub(crate) fn trimmed(mut text: String) -> String {
+    text.truncate(text.trim_end().len());
+    if text.starts_with(char::is_whitespace) { text.trim_start().to_owned() } else { text }
+}
+
+/// An error about a keyword that does not exist.
+pub(crate) fn unknown_instruction(keyword: &Word) -> Diagnostic {
     if keyword.text.is_empty() {
         return Diagnostic::error(keyword.span, "unknown instruction: nothing follows the escape character");
     }
-    let error = Diagnostic::error(keyword.span, format!("unknown instruction: {}", keyword.text));
-    match nearest(&keyword.text, KEYWORDS) {
-        Some(known) => error.with_help(format!("did you mean {known}?")),
-        None if follows => {
-            error.with_help("if it belongs to the line above, that line needs an escape character at its end")
+    Diagnostic::error(keyword.span, format!("unknown instruction: {}", keyword.text))
+}
+
+/// What was probably meant by it; `follows` when an instruction stands above it.
+pub(crate) fn advise(keyword: &Word, follows: bool, error: &mut Diagnostic) {
+    error.help = match nearest(&keyword.text, KEYWORDS) {
+        Some(known) => Some(format!("did you mean {known}?")),
+        None if follows && !keyword.text.is_empty() => {
+            Some("if it belongs to the line above, that line needs an escape character at its end".to_owned())
         }
-        None => error,
-    }
+        None => None,
+    };
 }
 
 /// The description in a comment `# name text` among those above.
@@ -96,8 +106,7 @@ const HEALTHCHECK: Table = &[
 ];
 
 struct Typist<'a> {
-    raw: &'a RawInstruction,
-    heredocs: Vec<Heredoc>,
+    raw: RawInstruction,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 
@@ -122,17 +131,19 @@ impl Typist<'_> {
             "EXPOSE" => self.expose()?,
             "CMD" => {
                 self.flags(NO_FLAGS);
-                InstructionKind::Cmd(self.command(&self.raw.arguments))
+                InstructionKind::Cmd(self.whole_command())
             }
             "ENTRYPOINT" => {
                 self.flags(NO_FLAGS);
-                InstructionKind::Entrypoint(self.command(&self.raw.arguments))
+                InstructionKind::Entrypoint(self.whole_command())
             }
             "HEALTHCHECK" => InstructionKind::Healthcheck(self.healthcheck()?),
             "SHELL" => self.shell()?,
             "ONBUILD" => self.on_build()?,
             _ => {
-                self.diagnostics.push(unknown_instruction(&self.raw.keyword, false));
+                let mut error = unknown_instruction(&self.raw.keyword);
+                advise(&self.raw.keyword, false, &mut error);
+                self.diagnostics.push(error);
                 return None;
             }
         })
@@ -142,7 +153,7 @@ impl Typist<'_> {
         self.error_at(self.raw.span, message)
     }
 
-    fn error_at(&mut self, span: super::Span, message: impl Into<String>) -> &mut Diagnostic {
+    fn error_at(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
         let at = self.diagnostics.len();
         self.diagnostics.push(Diagnostic::error(span, message));
         &mut self.diagnostics[at]
@@ -169,13 +180,11 @@ impl Typist<'_> {
     }
 
     fn exactly_one(&mut self, name: &str) -> Option<Word> {
-        match self.raw.arguments.as_slice() {
-            [argument] => Some(argument.clone()),
-            _ => {
-                self.error(format!("{name} requires exactly one argument"));
-                None
-            }
+        if let Ok([argument]) = <[Word; 1]>::try_from(self.arguments()) {
+            return Some(argument);
         }
+        self.error(format!("{name} requires exactly one argument"));
+        None
     }
 
     fn one_argument(&mut self, name: &str) -> Option<Word> {
@@ -183,16 +192,30 @@ impl Typist<'_> {
         self.exactly_one(name)
     }
 
-    fn command(&self, arguments: &[Word]) -> Command {
-        let texts = arguments.iter().map(|word| word.text.clone());
-        if self.raw.json { Command::Exec(texts.collect()) } else { Command::Shell(texts.collect()) }
+    fn arguments(&mut self) -> Vec<Word> {
+        std::mem::take(&mut self.raw.arguments)
+    }
+
+    fn whole_command(&mut self) -> Command {
+        let arguments = self.arguments();
+        self.command(arguments)
+    }
+
+    /// In shell form the arguments are one text at most, for which nothing was split.
+    fn command(&self, arguments: Vec<Word>) -> Command {
+        let mut texts = arguments.into_iter().map(|word| word.text);
+        if self.raw.json {
+            Command::Exec(texts.collect())
+        } else {
+            Command::Shell(texts.next().unwrap_or_default())
+        }
     }
 
     fn arg(&mut self) -> Option<InstructionKind> {
         self.ignored_flags();
         self.at_least_one("ARG")?;
         let mut declarations = Vec::new();
-        for word in &self.raw.arguments {
+        for word in self.arguments() {
             let (name, default) = match word.text.split_once('=') {
                 None => (word.text.clone(), None),
                 Some(("", _)) => {
@@ -214,12 +237,13 @@ impl Typist<'_> {
     fn pairs(&mut self, name: &str) -> Option<Vec<(Word, Word)>> {
         self.flags(NO_FLAGS);
         self.at_least_one(name)?;
-        let mut pairs = Vec::new();
-        for pair in self.raw.arguments.chunks_exact(2) {
-            if pair[0].text.is_empty() {
-                self.error_at(pair[1].span.to(pair[0].span), format!("{name} names can not be blank"));
+        let mut words = self.arguments().into_iter();
+        let mut pairs = Vec::with_capacity(words.len() / 2);
+        while let (Some(key), Some(value)) = (words.next(), words.next()) {
+            if key.text.is_empty() {
+                self.error_at(key.span.to(value.span), format!("{name} names can not be blank"));
             }
-            pairs.push((pair[0].clone(), pair[1].clone()));
+            pairs.push((key, value));
         }
         Some(pairs)
     }
@@ -242,7 +266,7 @@ impl Typist<'_> {
         }
         let network = self.one_of(&flags, "network", &["default", "none", "host"]);
         let security = self.one_of(&flags, "security", &["sandbox", "insecure"]);
-        let command = self.command(&self.raw.arguments);
+        let command = self.whole_command();
         InstructionKind::Run(Run { mounts, network, security, devices, command })
     }
 
@@ -301,10 +325,10 @@ impl Typist<'_> {
     }
 
     fn sources(&mut self, name: &str) -> Option<(Vec<CopySource>, Word)> {
-        let Some((destination, sources)) =
-            self.raw.arguments.split_last().filter(|(_, rest)| !rest.is_empty())
-        else {
-            let count = if self.raw.arguments.is_empty() { "none was" } else { "only one was" };
+        let mut sources = self.arguments();
+        let count = if sources.is_empty() { "none was" } else { "only one was" };
+        let destination = sources.pop().filter(|_| !sources.is_empty());
+        let Some(destination) = destination else {
             self.error(format!(
                 "{name} requires at least two arguments, but {count} provided; destination could not be determined"
             ));
@@ -317,34 +341,34 @@ impl Typist<'_> {
         let mut list = Vec::with_capacity(sources.len());
         for source in sources {
             list.push(match heredoc::parse_marker(&source.text) {
-                Some(marker) => CopySource::Heredoc(self.heredoc_of(marker, source)),
-                None => CopySource::Path(source.clone()),
+                Some(marker) => CopySource::Heredoc(self.heredoc_of(marker, source.span)),
+                None => CopySource::Path(source),
             });
         }
-        Some((list, destination.clone()))
+        Some((list, destination))
     }
 
     /// The heredoc that a source names, the last one of the name. One that is written in JSON or on
     /// a line whose quotes do not match has no lines.
-    fn heredoc_of(&mut self, marker: heredoc::Marker, source: &Word) -> usize {
-        if let Some(index) = self.heredocs.iter().rposition(|heredoc| heredoc.name == marker.name) {
+    fn heredoc_of(&mut self, marker: heredoc::Marker, span: Span) -> usize {
+        if let Some(index) = self.raw.heredocs.iter().rposition(|heredoc| heredoc.name == marker.name) {
             return index;
         }
         let heredoc::Marker { name, expand, chomp, fd } = marker;
-        self.heredocs.push(Heredoc { name, content: String::new(), expand, chomp, fd, span: source.span });
-        self.heredocs.len() - 1
+        self.raw.heredocs.push(Heredoc { name, content: String::new(), expand, chomp, fd, span });
+        self.raw.heredocs.len() - 1
     }
 
     fn volume(&mut self) -> Option<InstructionKind> {
         self.flags(NO_FLAGS);
         self.at_least_one("VOLUME")?;
         let mut volumes = Vec::new();
-        for word in &self.raw.arguments {
-            let trimmed = word.text.trim();
-            if trimmed.is_empty() {
+        for word in self.arguments() {
+            let text = trimmed(word.text);
+            if text.is_empty() {
                 self.error_at(word.span, "VOLUME specified can not be an empty string");
             }
-            volumes.push(Word::new(trimmed, word.span));
+            volumes.push(Word::new(text, word.span));
         }
         Some(InstructionKind::Volume(volumes))
     }
@@ -352,14 +376,15 @@ impl Typist<'_> {
     fn expose(&mut self) -> Option<InstructionKind> {
         self.flags(NO_FLAGS);
         self.at_least_one("EXPOSE")?;
-        let mut ports = self.raw.arguments.clone();
+        let mut ports = self.arguments();
         ports.sort_by(|a, b| a.text.cmp(&b.text));
         Some(InstructionKind::Expose(ports))
     }
 
     fn healthcheck(&mut self) -> Option<Healthcheck> {
         self.at_least_one("HEALTHCHECK")?;
-        let (kind, command) = self.raw.arguments.split_first()?;
+        let mut command = self.arguments();
+        let kind = command.remove(0);
         let keyword = kind.text.to_uppercase();
         if keyword == "NONE" {
             self.ignored_flags();
@@ -430,12 +455,13 @@ impl Typist<'_> {
             error.help = Some(r#"for example `SHELL ["/bin/bash", "-c"]`"#.into());
             return None;
         }
-        Some(InstructionKind::Shell(self.raw.arguments.iter().map(|word| word.text.clone()).collect()))
+        Some(InstructionKind::Shell(self.arguments().into_iter().map(|word| word.text).collect()))
     }
 
     fn on_build(&mut self) -> Option<InstructionKind> {
-        let Some(trigger) = &self.raw.trigger else {
-            return self.at_least_one("ONBUILD").and(None);
+        let Some(trigger) = self.raw.trigger.take() else {
+            self.error("ONBUILD requires at least one argument");
+            return None;
         };
         self.flags(NO_FLAGS);
         match trigger.keyword.text.to_uppercase().as_str() {
@@ -454,7 +480,7 @@ impl Typist<'_> {
         }
         // What is stored is the text; whether it can be built is the child's concern.
         let mut found = Vec::new();
-        let instruction = typed(trigger, &mut found).map(Box::new);
+        let instruction = typed(*trigger, &mut found).map(Box::new);
         for diagnostic in &mut found {
             diagnostic.level = Level::Warning;
             diagnostic.code.get_or_insert("InvalidTrigger");

@@ -14,9 +14,15 @@ pub fn parse(source: &Source) -> (Dockerfile, Vec<Diagnostic>) {
         ..Dockerfile::default()
     };
     let mut before_first_stage = None;
-    for (index, raw) in file.instructions.iter().enumerate() {
+    let last = file.instructions.last().map(|instruction| instruction.span);
+    for (index, raw) in file.instructions.into_iter().enumerate() {
         if !raw::is_keyword(&raw.keyword.text) {
-            diagnostics.push(instructions::unknown_instruction(&raw.keyword, index > 0));
+            let mut error = instructions::unknown_instruction(&raw.keyword);
+            // Advice costs time, and in a file that is no Dockerfile nobody reads it all.
+            if diagnostics.len() < ADVISED {
+                instructions::advise(&raw.keyword, index > 0, &mut error);
+            }
+            diagnostics.push(error);
             continue;
         }
         if raw.keyword.text.eq_ignore_ascii_case("FROM") {
@@ -35,10 +41,16 @@ pub fn parse(source: &Source) -> (Dockerfile, Vec<Diagnostic>) {
             (_, None) => {}
         }
     }
-    diagnostics.extend(missing_stage(source, &file, &dockerfile, before_first_stage));
+    // Where not even one instruction could be split, that was said already.
+    if last.is_some() || diagnostics.is_empty() {
+        diagnostics.extend(missing_stage(source, last, &dockerfile, before_first_stage));
+    }
     diagnostics.sort_by_key(|diagnostic| (diagnostic.span.start, diagnostic.span.end));
     (dockerfile, diagnostics)
 }
+
+/// So many errors have advice.
+const ADVISED: usize = 100;
 
 /// Parses one trigger (an `OnBuild` string of a base image's config), which is written with `\` as
 /// its escape character whatever the file it came from said. Spans are places in `text`.
@@ -49,7 +61,7 @@ pub fn parse_trigger(text: &str) -> Result<Instruction, Vec<Diagnostic>> {
     let source = Source::new("ONBUILD", text);
     let (file, mut diagnostics) = raw::split(&source);
     let whole = Span::new(0, text.len());
-    if let [raw] = file.instructions.as_slice() {
+    if let Ok([raw]) = <[RawInstruction; 1]>::try_from(file.instructions) {
         if raw.keyword.text.eq_ignore_ascii_case("FROM") {
             let message = "FROM isn't allowed as an ONBUILD trigger";
             diagnostics.push(Diagnostic::error(raw.keyword.span, message));
@@ -79,7 +91,7 @@ fn read_directives(source: &Source, escape: char, diagnostics: &mut Vec<Diagnost
 
 fn missing_stage(
     source: &Source,
-    file: &raw::RawFile,
+    last: Option<Span>,
     dockerfile: &Dockerfile,
     before_first_stage: Option<Span>,
 ) -> Option<Diagnostic> {
@@ -91,11 +103,10 @@ fn missing_stage(
     if let Some(span) = before_first_stage {
         return Some(Diagnostic::error(span, "no build stage in current context").with_help(HELP));
     }
-    if file.instructions.is_empty() {
+    let Some(last) = last else {
         return Some(Diagnostic::error(top, "file with no instructions").with_help(HELP));
-    }
+    };
     if dockerfile.stages.is_empty() {
-        let last = file.instructions.last().map_or(top, |instruction| instruction.span);
         let error = Diagnostic::error(last, "dockerfile contains no stages to build");
         return Some(error.with_help(HELP));
     }
@@ -103,7 +114,7 @@ fn missing_stage(
 }
 
 /// A stage for every FROM, even a broken one, so that what follows has a place to be.
-fn stage(raw: &RawInstruction, index: usize, diagnostics: &mut Vec<Diagnostic>) -> Stage {
+fn stage(raw: RawInstruction, index: usize, diagnostics: &mut Vec<Diagnostic>) -> Stage {
     let flags = Flags::parse(&raw.flags, &[("platform", Takes::Value)], diagnostics);
     let nowhere = || Word::new("", raw.span);
     let (image, as_word, name_word) = match raw.arguments.as_slice() {
@@ -138,11 +149,11 @@ fn stage(raw: &RawInstruction, index: usize, diagnostics: &mut Vec<Diagnostic>) 
         platform: flags.non_empty("platform"),
         from_span: raw.span,
         line: raw.line,
-        keyword: raw.keyword.clone(),
-        original: raw.original.trim().to_owned(),
+        keyword: raw.keyword,
+        original: instructions::trimmed(raw.original),
         instructions: Vec::new(),
-        comments: raw.comments.clone(),
-        empty_continuations: raw.empty_continuations.clone(),
         check: directives::check_from_comments(&raw.comments),
+        comments: raw.comments,
+        empty_continuations: raw.empty_continuations,
     }
 }

@@ -11,13 +11,16 @@ mod stage;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use layer_store::{ImageConfig, Platform};
+use layer_store::{Digest, ImageConfig, Platform};
 
+use crate::context::git::GitSource;
 use crate::dockerfile::ast::{Dockerfile, InstructionKind, Stage};
-use crate::dockerfile::{Diagnostic, Source, Span};
+use crate::dockerfile::{Diagnostic, Span};
 use crate::error::{Error, Result};
-use crate::graph::{ExecSettings, Graph, Network, Node, NodeId, Op};
+use crate::graph::{CopyOp, CopySource, ExecSettings, Graph, Network, Node, NodeId, Op, Unpack};
 use crate::resolve::Resolver;
+
+use registry_client::Reference;
 
 pub use self::stage::HistoryEntry;
 use self::stage::StageState;
@@ -25,7 +28,7 @@ use self::stage::StageState;
 /// What a build is asked for, beside the Dockerfile.
 #[derive(Debug, Clone)]
 pub struct LowerOptions {
-    /// The stage to build, by name or number; `None` for the last one.
+    /// The stage to build, by name; `None` for the last one.
     pub target: Option<String>,
     /// `--build-arg`.
     pub build_args: BTreeMap<String, String>,
@@ -43,7 +46,8 @@ pub struct LowerOptions {
     pub allow_host_network: bool,
     /// Which stages do not use stored results.
     pub no_cache: NoCache,
-    /// `--build-context`: what a name stands for instead of a stage or image.
+    /// `--build-context`: what a name stands for instead of a stage or image. The main context has the empty name,
+    /// and needs no entry when it is a directory.
     pub contexts: BTreeMap<String, NamedContext>,
 }
 
@@ -54,6 +58,10 @@ pub enum NamedContext {
     Directory,
     /// An image.
     Image(String),
+    /// A git repository.
+    Git(GitSource),
+    /// An archive that was spooled before the build, by the digest of its bytes.
+    Archive(Digest),
 }
 
 /// Which steps do not use stored results.
@@ -97,7 +105,6 @@ pub struct TargetImage {
 /// [`Error::Dockerfile`] with the place of what is wrong; a base image that cannot be resolved.
 pub async fn lower(
     dockerfile: &Dockerfile,
-    source: &Source,
     options: &LowerOptions,
     resolver: &Resolver,
 ) -> Result<Lowered> {
@@ -105,7 +112,6 @@ pub async fn lower(
     let target = target(dockerfile, options)?;
     let mut lowering = Lowering {
         dockerfile,
-        source,
         options,
         resolver,
         globals,
@@ -126,7 +132,6 @@ pub async fn lower(
 /// The work at hand.
 struct Lowering<'a> {
     dockerfile: &'a Dockerfile,
-    source: &'a Source,
     options: &'a LowerOptions,
     resolver: &'a Resolver,
     globals: args::Globals,
@@ -174,19 +179,20 @@ impl Lowering<'_> {
     }
 
     /// What `--from=` names: a stage (any, by name or number), a named context, or an image.
-    async fn from_name(
+    async fn origin(
         &mut self,
         name: &str,
         numbers: bool,
         state: &StageState,
         span: Span,
     ) -> Result<Origin> {
-        if let Some(context) = self.options.contexts.get(&name.to_lowercase()) {
+        if let Some((key, context)) = self.named_context_entry(name) {
+            let key = key.clone();
             return match context.clone() {
-                NamedContext::Directory => Ok(Origin::Context(name.to_lowercase())),
                 NamedContext::Image(image) => {
                     self.image_node(&image, &state.platform, span).await.map(Origin::Node)
                 }
+                _ => Ok(self.context(&key)),
             };
         }
         let by_number = numbers.then(|| name.parse::<usize>().ok()).flatten();
@@ -194,13 +200,57 @@ impl Lowering<'_> {
             if index >= self.dockerfile.stages.len() {
                 return Err(at(span, format!("there is no stage number {index}")));
             }
+            self.must_be_earlier(index, state, span)?;
             return self.stage(index).await.map(|stage| Origin::Node(stage.node));
         }
         if let Some(stage) = self.dockerfile.stage(name) {
             let index = stage.index;
+            self.must_be_earlier(index, state, span)?;
             return self.stage(index).await.map(|stage| Origin::Node(stage.node));
         }
         self.image_node(name, &state.platform, span).await.map(Origin::Node)
+    }
+
+    /// A stage has to stand before the one that copies from it.
+    fn must_be_earlier(&self, index: usize, state: &StageState, span: Span) -> Result<()> {
+        if index < state.index {
+            return Ok(());
+        }
+        let other = names::stage(&self.dockerfile.stages[index]);
+        let message = format!(
+            "cannot copy from stage \"{other}\", it needs to be defined before current stage \"{}\"",
+            state.stage
+        );
+        Err(at(span, message))
+    }
+
+    /// What `--build-context` says of a name.
+    fn named_context(&self, name: &str) -> Option<&NamedContext> {
+        self.named_context_entry(name).map(|(_, context)| context)
+    }
+
+    /// The entry of `--build-context` for a name: as it is written, or for the image that it means, with or without
+    /// registry and `:latest`.
+    fn named_context_entry(&self, name: &str) -> Option<(&String, &NamedContext)> {
+        if name.is_empty() {
+            return None;
+        }
+        let name = name.to_lowercase();
+        let image = |text: &str| Reference::parse(text).ok().map(|reference| reference.canonical());
+        self.options.contexts.get_key_value(&name).or_else(|| {
+            let wanted = image(&name)?;
+            self.options.contexts.iter().find(|(key, _)| !key.is_empty() && image(key).as_ref() == Some(&wanted))
+        })
+    }
+
+    /// A context by its name. One that is no directory of this machine becomes a filesystem of the graph.
+    fn context(&mut self, name: &str) -> Origin {
+        let source = match self.options.contexts.get(name) {
+            Some(NamedContext::Git(git)) => CopySource::Git(git.clone()),
+            Some(NamedContext::Archive(digest)) => CopySource::Archive(*digest),
+            _ => return Origin::Context(name.to_owned()),
+        };
+        Origin::Node(context_node(&mut self.graph, source))
     }
 
     /// The node of an image that is only a source of files.
@@ -255,7 +305,7 @@ impl Lowering<'_> {
             };
             if let Some(earlier) = names::earlier_stage(self.dockerfile, index, &image) {
                 open.push(earlier);
-            } else if image != "scratch" && !self.options.contexts.contains_key(&image.to_lowercase()) {
+            } else if image != "scratch" && self.named_context(&image).is_none() {
                 let platform = self.stage_platform(stage).unwrap_or_else(|_| self.options.platform.clone());
                 tokio::spawn(self.resolver.resolve(&image, &platform));
             }
@@ -274,6 +324,25 @@ impl Lowering<'_> {
     }
 }
 
+/// Adds the filesystem that a remote context is.
+pub(crate) fn context_node(graph: &mut Graph, source: CopySource) -> NodeId {
+    let plain = |op, name: &str| Node { op, name: name.to_owned(), span: None, stage: None, no_cache: false };
+    let input = graph.add(plain(Op::Scratch, "FROM scratch"));
+    let op = CopyOp {
+        input,
+        sources: vec![source],
+        destination: "/".to_owned(),
+        cwd: "/".to_owned(),
+        chown: None,
+        chmod: None,
+        link: false,
+        parents: false,
+        exclude: Vec::new(),
+        unpack: Unpack::Recognised,
+    };
+    graph.add(plain(Op::Copy(Box::new(op)), "[context] load"))
+}
+
 /// Where files come from.
 enum Origin {
     /// A filesystem of the graph.
@@ -290,11 +359,8 @@ fn target(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<usize> {
     if let Some(stage) = dockerfile.stage(name) {
         return Ok(stage.index);
     }
-    if let Some(index) = name.parse::<usize>().ok().filter(|index| *index <= last) {
-        return Ok(index);
-    }
     let names: Vec<&str> =
-        dockerfile.stages.iter().filter_map(|stage| stage.name.as_ref()).map(|name| name.as_str()).collect();
+        dockerfile.stages.iter().filter_map(|stage| stage.name.as_ref()).map(crate::dockerfile::ast::StageName::as_str).collect();
     let help = match crate::dockerfile::nearest(name, names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if names.is_empty() => "no stage of this Dockerfile has a name".to_owned(),

@@ -133,6 +133,7 @@ fn execute(step: &Step) -> NotRun {
     let Some(program) = step.argv.first() else {
         return because("execve", "there is no command").into();
     };
+    sys::default_signals();
     let failed = |errno: i32| {
         let error = std::io::Error::from_raw_os_error(errno);
         let (reason, status) = match errno {

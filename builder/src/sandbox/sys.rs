@@ -177,6 +177,20 @@ fn seccomp(program: &[Instruction], flags: u64) -> io::Result<i64> {
 }
 
 /// Replaces this process by `program`. Returns only the reason why not.
+/// Gives every signal its default action and blocks none, as a command expects it: Rust ignores SIGPIPE, and what is
+/// ignored stays so through exec.
+pub(super) fn default_signals() {
+    for signal in 1..=64 {
+        // SAFETY: changes only this process's table of actions; the kernel refuses SIGKILL, SIGSTOP and what is none.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: a set of signals is plain data, for which all zeros is the empty set, and outlives the call.
+    unsafe {
+        let none: libc::sigset_t = std::mem::zeroed();
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
 pub(super) fn execute(program: &CString, arguments: &[CString], environment: &[CString]) -> io::Error {
     let (arguments, environment) = (pointers(arguments), pointers(environment));
     // SAFETY: both arrays hold pointers to live C strings and end with a null pointer.

@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::LocalContext;
+use crate::copy::Fetched;
 use crate::error::{Error, Result};
 use crate::event::{Reporter, StepId};
 use crate::graph::{ExecMountKind, Graph, Node, NodeId, Op};
@@ -52,6 +53,8 @@ pub struct Surroundings {
     pub sandbox: Arc<SandboxHandle>,
     /// Build contexts by name; the main one is empty.
     pub contexts: HashMap<String, Arc<LocalContext>>,
+    /// Archives that were spooled before the build, by the digest of their bytes.
+    pub archives: HashMap<Digest, Fetched>,
     /// What `RUN --mount=type=secret` and `type=ssh` can get.
     pub secrets: Secrets,
     /// How many commands run at the same time.

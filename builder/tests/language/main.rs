@@ -2,6 +2,7 @@
 
 mod corpora;
 mod ignore;
+mod lint;
 mod parse;
 mod peers;
 mod properties;

@@ -9,7 +9,7 @@ use layer_store::store::Durability;
 use registry_client::Client;
 use serde_json::json;
 
-use super::{Context, build_failure, check, print, tell};
+use super::{Context, build_failure, check, print, remote, tell};
 use crate::args::build::{BuildArgs, ProgressArg};
 use crate::failure::{Failure, Result};
 use crate::progress::{self, Kind, LogFile, Tee, Transfers};
@@ -21,8 +21,9 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
     if args.check || args.call == "check" {
         return check::run(&args, &context.environment);
     }
-    let request = settings::request(&args, &context.environment)?;
-    let source = request.dockerfile.clone();
+    let mut request = settings::request(&args, &context.environment)?;
+    let place = settings::place(&args.context)?;
+    let named = settings::named_addresses(&args.build_context)?;
     let engine_settings = EngineSettings {
         store_root: context.store_root()?,
         durability: Durability::Full,
@@ -40,8 +41,12 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
     let transfers = Arc::new(Transfers::new(reporter.clone()));
     let client = Client::new(settings::client_settings(&context.environment)?, transfers)?;
     let outputs = request.outputs.clone();
-    let engine = Engine::open(&engine_settings, Arc::new(client), reporter)
-        .map_err(|error| build_failure::explain(&error, &source).hint(build_failure::store_hint(&error)))?;
+    let engine = Engine::open(&engine_settings, Arc::new(client), reporter).map_err(|error| {
+        build_failure::explain(&error, &request.dockerfile).hint(build_failure::store_hint(&error))
+    })?;
+    remote::bring(&engine, &place, args.file.as_deref(), &mut request).await?;
+    remote::bring_named(&engine, &mut request, &named).await?;
+    let source = request.dockerfile.clone();
     let result = engine.build(request, context.stop.clone()).await;
     renderer.finish();
     let complete = log.as_ref().is_some_and(|log| log.finish());

@@ -5,7 +5,10 @@ use builder::dockerfile::Source;
 
 use crate::failure::{Exit, Failure, chain};
 use crate::place;
-use crate::progress::printable;
+use crate::progress::{printable, shortened};
+
+/// The most characters of a step's name in a message.
+const NAME: usize = 60;
 
 /// The failure that `error` of a build from `source` is.
 pub(super) fn explain(error: &Error, source: &Source) -> Failure {
@@ -34,7 +37,7 @@ pub(super) fn explain(error: &Error, source: &Source) -> Failure {
 /// Whether steps may have written something that the log holds.
 pub(super) fn has_output(error: &Error) -> bool {
     match error {
-        Error::Step { source, .. } => !matches!(**source, Error::Dockerfile(_)),
+        Error::Step { source, .. } => matches!(**source, Error::Command { .. } | Error::Sandbox(_)),
         _ => false,
     }
 }
@@ -46,8 +49,12 @@ pub(super) fn store_hint(error: &Error) -> Option<String> {
 }
 
 fn step_message(name: &str, cause: &Error) -> String {
+    // The line itself is shown below.
+    let name = shortened(name, NAME);
     match cause {
         Error::Command { ending, .. } => format!("the command of {name} {ending}"),
+        // The client's words name the image and the place already.
+        Error::Registry { source, .. } => chain(&**source),
         // Transparent variants carry the text of what they wrap, whose own causes come after it.
         other => format!("{name}: {}", said(other)),
     }

@@ -1,6 +1,6 @@
 //! `rbuild build --check`
 
-use builder::dockerfile::{self, Diagnostic};
+use builder::dockerfile::Diagnostic;
 
 use super::tell;
 use crate::args::build::BuildArgs;
@@ -11,7 +11,7 @@ use crate::settings::{self, Environment};
 /// Says what is wrong or doubtful in the Dockerfile. Findings make it fail, as in Docker.
 pub(super) fn run(args: &BuildArgs, environment: &Environment) -> Result<()> {
     let request = settings::request(args, environment)?;
-    let (_, findings) = dockerfile::parse(&request.dockerfile);
+    let findings = builder::check::check(&request).map_err(|error| Failure::of(&error).hint(error.hint()))?;
     for finding in &findings {
         tell(&place::diagnostic(&request.dockerfile, finding));
     }

@@ -6,7 +6,7 @@ use super::{Context, print};
 use crate::args::image::HistoryArgs;
 use crate::catalog;
 use crate::failure::Result;
-use crate::progress::printable;
+use crate::progress::{printable, shortened};
 use crate::{size, table};
 
 /// Prints the steps that made an image, the last one first, in Docker's columns.
@@ -51,11 +51,4 @@ pub(super) fn run(context: &Context, args: &HistoryArgs) -> Result<()> {
     }
     rows.reverse();
     print(&table::columns(["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"], &rows))
-}
-
-fn shortened(text: &str, longest: usize) -> String {
-    if text.chars().count() <= longest {
-        return text.to_owned();
-    }
-    text.chars().take(longest - 1).chain(['…']).collect()
 }

@@ -12,6 +12,7 @@ mod login;
 mod prune;
 mod pull;
 mod push;
+mod remote;
 mod rmi;
 mod tag;
 mod version;

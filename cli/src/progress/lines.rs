@@ -53,6 +53,14 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
+/// The beginning of a text, with a mark where something is left out.
+pub(crate) fn shortened(text: &str, longest: usize) -> String {
+    if text.chars().count() <= longest {
+        return text.to_owned();
+    }
+    text.chars().take(longest.saturating_sub(1)).chain(['…']).collect()
+}
+
 /// Characters that turn the direction of text, which can make a line read as another one.
 fn is_direction(character: char) -> bool {
     matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use builder::{Event, Reporter};
 
-pub(crate) use lines::printable;
+pub(crate) use lines::{printable, shortened};
 pub(crate) use log_file::LogFile;
 pub(crate) use plain::Plain;
 pub(crate) use rawjson::RawJson;
@@ -50,7 +50,7 @@ impl Kind {
     /// The renderer, on standard error.
     pub(crate) fn start(self) -> Arc<dyn Renderer> {
         match self {
-            Self::Live => Arc::new(Live::start(indicatif::ProgressDrawTarget::stderr())),
+            Self::Live => Arc::new(Live::start(indicatif::ProgressDrawTarget::stderr(), None)),
             Self::Plain => Arc::new(Plain::new(io::stderr())),
             Self::Quiet => Arc::new(Silent),
             Self::RawJson => Arc::new(RawJson::new(io::stderr())),

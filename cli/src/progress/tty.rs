@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use layer_store::Digest;
 
 use super::Renderer;
-use super::lines::{LineBuffer, printable};
+use super::lines::{LineBuffer, printable, shortened};
 use crate::size;
 
 /// Lines of output that a running step shows, when it runs alone.
@@ -19,10 +19,16 @@ const TAIL: usize = 6;
 const TICK: Duration = Duration::from_millis(100);
 
 /// The live view.
-pub(crate) struct Live(Mutex<State>);
+pub(crate) struct Live {
+    state: Mutex<State>,
+    /// Whether the width was given and is not asked for.
+    fixed: bool,
+}
 
 struct State {
     view: MultiProgress,
+    /// Columns of the terminal, as it was last asked.
+    width: u16,
     running: BTreeMap<StepId, Step>,
     transfers: HashMap<Digest, ProgressBar>,
     /// Steps in a row whose result was known: told in one line.
@@ -39,21 +45,29 @@ struct Step {
 }
 
 impl Live {
-    /// Starts a view on a target (standard error; a buffer in tests).
-    pub(crate) fn start(target: ProgressDrawTarget) -> Self {
+    /// Starts a view on a target: standard error, or a buffer of a fixed width in tests.
+    pub(crate) fn start(target: ProgressDrawTarget, width: Option<u16>) -> Self {
         let view = MultiProgress::with_draw_target(target);
         let (running, transfers) = (BTreeMap::new(), HashMap::new());
-        Self(Mutex::new(State { view, running, transfers, cached: Vec::new() }))
+        let state = State { view, width: width.unwrap_or(80), running, transfers, cached: Vec::new() };
+        Self { state: Mutex::new(state), fixed: width.is_some() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Reporter for Live {
     fn event(&self, event: Event) {
         let mut state = self.state();
+        if !self.fixed
+            && let Ok(size) = rustix::termios::tcgetwinsize(std::io::stderr())
+            && size.ws_col > 0
+        {
+            // Asked each time: a window may be made larger or smaller during a build.
+            state.width = size.ws_col;
+        }
         match event {
             Event::StepStarted { step, name } => state.start(step, &name),
             Event::StepOutput { step, bytes, .. } => state.output(step, &bytes),
@@ -129,10 +143,10 @@ impl State {
             Outcome::Done => {
                 // What a step waited for does not count: `elapsed` is its own.
                 let elapsed = elapsed.min(entry.started.elapsed());
-                self.say(&format!("✓ {name}  {}", size::duration(elapsed)));
+                self.say(&self.over("✓", &name, &size::duration(elapsed)));
             }
-            Outcome::Failed => self.say(&format!("✗ {name}  {}", size::duration(elapsed))),
-            Outcome::Cancelled => self.say(&format!("- {name}  stopped")),
+            Outcome::Failed => self.say(&self.over("✗", &name, &size::duration(elapsed))),
+            Outcome::Cancelled => self.say(&self.over("-", &name, "stopped")),
         }
     }
 
@@ -165,12 +179,18 @@ impl State {
         let _ = self.view.println(line);
     }
 
+    /// A step that is over, in one line of the terminal: its name is cut, not its end.
+    fn over(&self, mark: &str, name: &str, end: &str) -> String {
+        let room = usize::from(self.width).saturating_sub(mark.chars().count() + end.chars().count() + 4);
+        format!("{mark} {}  {end}", shortened(name, room.max(20)))
+    }
+
     fn tell_cached(&mut self) {
         let cached = std::mem::take(&mut self.cached);
         let line = match &cached[..] {
             [] => return,
-            [one] => format!("= {one}  cached"),
-            [.., last] => format!("= {} steps cached, up to {last}", cached.len()),
+            [one] => self.over("=", one, "cached"),
+            [.., last] => self.over(&format!("= {} steps, up to", cached.len()), last, "cached"),
         };
         let _ = self.view.println(line);
     }
@@ -190,7 +210,7 @@ mod tests {
 
     fn screen(width: u16, events: Vec<Event>, finish: bool) -> String {
         let terminal = InMemoryTerm::new(20, width);
-        let live = Live::start(ProgressDrawTarget::term_like(Box::new(terminal.clone())));
+        let live = Live::start(ProgressDrawTarget::term_like(Box::new(terminal.clone())), Some(width));
         for event in events {
             live.event(event);
         }
@@ -230,7 +250,7 @@ mod tests {
             finished(4, Outcome::Failed),
         ];
         insta::assert_snapshot!(screen(80, events, true), @r"
-        = 2 steps cached, up to [a 2/3] COPY . .
+        = 2 steps, up to [a 2/3] COPY . .  cached
         ✓ [a 3/3] RUN make  0.0s
         ✗ [b 1/1] RUN test  0.0s
         ");
@@ -245,6 +265,14 @@ mod tests {
             screen.contains("line 9") && screen.contains("line 4") && !screen.contains("line 3"),
             "{screen}"
         );
+    }
+
+    #[test]
+    fn a_finished_step_takes_one_line() {
+        let name = format!("[1/1] RUN {}", "x".repeat(200));
+        let screen = screen(40, vec![started(1, &name), finished(1, Outcome::Done)], true);
+        assert_eq!(screen.lines().count(), 1, "{screen}");
+        assert!(screen.starts_with("✓ [1/1] RUN xx") && screen.ends_with("…  0.0s"), "{screen}");
     }
 
     #[test]

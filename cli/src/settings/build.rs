@@ -1,6 +1,6 @@
 //! From the arguments of a build to what the builder is asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -37,8 +37,12 @@ pub(crate) fn isolation(args: &BuildArgs, environment: &Environment) -> Result<I
 
 /// What the builder is asked for. Reads the Dockerfile.
 pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<BuildRequest> {
-    let context = context(&args.context)?;
-    let (dockerfile, dockerfile_path) = dockerfile(args, context.as_deref())?;
+    let place = place(&args.context)?;
+    let (dockerfile, dockerfile_path) = dockerfile(args, &place)?;
+    let context = match place {
+        ContextPlace::Directory(path) => Some(path),
+        ContextPlace::Stdin | ContextPlace::Remote(_) => None,
+    };
     let tags = args.tag.iter().map(|name| tag(name)).collect::<Result<Vec<_>>>()?;
     let (named_directories, contexts) = named_contexts(&args.build_context)?;
     let (mut outputs, packing, output_tags) = output::read(&args.output)?;
@@ -61,6 +65,7 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
         dockerfile,
         dockerfile_path,
         context,
+        archives: HashMap::new(),
         named_directories,
         options: LowerOptions {
             target: args.target.clone().filter(|target| !target.is_empty()),
@@ -75,8 +80,7 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
             },
             network: network(args.network.as_deref())?,
             allow_insecure: allow.insecure,
-            // The host's network is what a RUN has by default, so asking for it takes nothing more.
-            allow_host_network: true,
+            allow_host_network: allow.host_network,
             no_cache: no_cache(args),
             contexts,
         },
@@ -91,42 +95,55 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
     })
 }
 
-/// The context directory; `None` for a build whose Dockerfile comes alone.
-fn context(text: &str) -> Result<Option<PathBuf>> {
+/// Where the files of a build come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ContextPlace {
+    /// A directory of this machine.
+    Directory(PathBuf),
+    /// Standard input: an archive, or a Dockerfile alone.
+    Stdin,
+    /// A URL or a git repository.
+    Remote(String),
+}
+
+/// What the context's word means.
+pub(crate) fn place(text: &str) -> Result<ContextPlace> {
     if text == "-" {
-        return Ok(None);
+        return Ok(ContextPlace::Stdin);
     }
-    let remote = ["http://", "https://", "git://", "ssh://", "git@", "github.com/"];
     let path = Path::new(text);
-    if remote.iter().any(|prefix| text.starts_with(prefix)) && !path.exists() {
-        return Err(Failure::new(format!("the context `{text}` is remote, which is not supported yet"))
-            .hint("clone or download it and build from the directory"));
-    }
     if path.is_dir() {
-        return Ok(Some(path.to_owned()));
+        return Ok(ContextPlace::Directory(path.to_owned()));
+    }
+    if !path.exists() && is_address(text) {
+        return Ok(ContextPlace::Remote(text.to_owned()));
     }
     let problem = if path.exists() { "is not a directory" } else { "does not exist" };
     Err(Failure::new(format!("the build context `{text}` {problem}"))
         .hint("the last word of the command is the directory that COPY reads from, often `.`"))
 }
 
-fn dockerfile(args: &BuildArgs, context: Option<&Path>) -> Result<(Source, Option<PathBuf>)> {
-    let from_stdin = match (args.file.as_deref(), context) {
-        (Some("-"), _) => true,
-        (None, None) => true,
-        (Some(_), None) => {
+fn is_address(text: &str) -> bool {
+    let remote = ["http://", "https://", "git://", "ssh://", "git@", "github.com/"];
+    remote.iter().any(|prefix| text.starts_with(prefix))
+}
+
+/// The Dockerfile and its path. One that comes with a context that is no directory is read when that is here; until
+/// then it is empty.
+fn dockerfile(args: &BuildArgs, place: &ContextPlace) -> Result<(Source, Option<PathBuf>)> {
+    if args.file.as_deref() == Some("-") {
+        if *place == ContextPlace::Stdin {
             return Err(Failure::usage(
-                "`-` as the context reads the Dockerfile from standard input, and `--file` names another",
-            )
-            .hint("a tar as the context is not supported yet"));
+                "the context and the Dockerfile cannot both come from standard input",
+            ));
         }
-        _ => false,
-    };
-    if from_stdin {
         return Ok((stdin()?, None));
     }
+    let ContextPlace::Directory(context) = place else {
+        return Ok((Source::new("Dockerfile", ""), None));
+    };
     let given = args.file.as_deref().map(Path::new);
-    let mut source = builder::input::dockerfile(context, given).map_err(|error| {
+    let mut source = builder::input::dockerfile(Some(context), given).map_err(|error| {
         let failure = Failure::of(&error).hint(error.hint());
         if given.is_none() {
             failure.hint("`--file` names a Dockerfile of another name or place")
@@ -147,13 +164,6 @@ fn stdin() -> Result<Source> {
         .take(STDIN_LIMIT + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::new(format!("cannot read the Dockerfile from standard input: {error}")))?;
-    let archive = bytes.starts_with(&[0x1f, 0x8b]) || bytes.get(257..262) == Some(b"ustar");
-    if archive {
-        return Err(Failure::new(
-            "standard input is an archive, and a tar as the context is not supported yet",
-        )
-        .hint("unpack it and build from the directory"));
-    }
     if bytes.len() as u64 > STDIN_LIMIT {
         return Err(Failure::new(format!(
             "the Dockerfile on standard input is larger than {STDIN_LIMIT} bytes"
@@ -182,11 +192,14 @@ fn named_contexts(texts: &[String]) -> Result<(BTreeMap<String, PathBuf>, BTreeM
             contexts.insert(name, NamedContext::Image(image.to_owned()));
             continue;
         }
+        if is_address(&place) {
+            continue;
+        }
         if place.contains("://") {
             return Err(Failure::new(format!(
                 "the context `{name}={place}` is of a kind that is not supported yet"
             ))
-            .hint("a further context is a directory or `docker-image://NAME`"));
+            .hint("a further context is a directory, an archive's or git repository's URL, or `docker-image://NAME`"));
         }
         if !Path::new(&place).is_dir() {
             return Err(Failure::new(format!("the build context `{name}={place}` is not a directory")));
@@ -195,6 +208,12 @@ fn named_contexts(texts: &[String]) -> Result<(BTreeMap<String, PathBuf>, BTreeM
         contexts.insert(name, NamedContext::Directory);
     }
     Ok((directories, contexts))
+}
+
+/// The further contexts that are addresses: name and address.
+pub(crate) fn named_addresses(texts: &[String]) -> Result<Vec<(String, String)>> {
+    let all = pairs("--build-context", texts)?.into_iter();
+    Ok(all.filter(|(_, place)| is_address(place)).map(|(name, place)| (name.to_lowercase(), place)).collect())
 }
 
 /// `NAME=VALUE`; a bare `NAME` has its value from the environment, and none where it is not set there.
@@ -250,15 +269,17 @@ fn no_cache(args: &BuildArgs) -> NoCache {
     }
 }
 
+#[derive(Default)]
 struct Allowed {
     insecure: bool,
+    host_network: bool,
 }
 
 fn allowed(texts: &[String]) -> Result<Allowed> {
-    let mut allowed = Allowed { insecure: false };
+    let mut allowed = Allowed::default();
     for text in texts {
         match text.as_str() {
-            "network.host" => {}
+            "network.host" => allowed.host_network = true,
             "security.insecure" => allowed.insecure = true,
             other => {
                 return Err(Failure::usage(format!("there is no entitlement `{other}`"))

@@ -9,7 +9,7 @@ mod values;
 
 use std::path::PathBuf;
 
-pub(crate) use build::{isolation, packing, request};
+pub(crate) use build::{ContextPlace, isolation, named_addresses, packing, place, request};
 pub(crate) use environment::Environment;
 pub(crate) use registry::{auth_file, client_settings};
 

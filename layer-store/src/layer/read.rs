@@ -271,7 +271,7 @@ struct Unpacked<R> {
 impl<R: Read> Unpacked<R> {
     fn new(stored: R, extents: &[Extent]) -> Self {
         let mut unpacked =
-            Self { stored, extents: extents.to_vec().into_iter(), zeros: 0, bytes: 0, next: None, at: 0 };
+            Self { stored, extents: Vec::from(extents).into_iter(), zeros: 0, bytes: 0, next: None, at: 0 };
         unpacked.advance();
         unpacked
     }

@@ -123,9 +123,11 @@ impl Line {
     }
 }
 
-/// The filesystem of a view as lines, bytes read from the store.
+/// The filesystem of a view as lines, bytes read from the store. The first name of a file is the file, others are hard
+/// links to it.
 pub(super) fn of_view(store: &Store, view: &View) -> Vec<Line> {
     let mut lines = Vec::new();
+    let mut names: BTreeMap<_, Vec<u8>> = BTreeMap::new();
     for located in view.walk(b"") {
         let entry = located.entry;
         if entry.path.is_empty() {
@@ -133,13 +135,19 @@ pub(super) fn of_view(store: &Store, view: &View) -> Vec<Line> {
         }
         let (kind, body) = match &entry.kind {
             Kind::Directory { .. } => ('d', String::new()),
-            Kind::File { .. } => {
-                let mut text = String::new();
-                let mut file = store.open_file(&located.diff_id, &entry.path).unwrap();
-                file.read_to_string(&mut text).unwrap();
-                ('f', text)
+            Kind::File { .. } | Kind::Hardlink { .. } => {
+                let content = view.content(located).unwrap();
+                let identity = (content.diff_id, content.entry.path.clone());
+                if let Some(name) = names.get(&identity) {
+                    ('h', lossy(name))
+                } else {
+                    names.insert(identity, entry.path.clone());
+                    let mut bytes = Vec::new();
+                    let mut file = store.open_file(&content.diff_id, &content.entry.path).unwrap();
+                    file.read_to_end(&mut bytes).unwrap();
+                    ('f', lossy(&bytes))
+                }
             }
-            Kind::Hardlink { target } => ('h', lossy(target)),
             Kind::Symlink { target } => ('l', lossy(target)),
             Kind::CharDevice { major, minor } => ('c', format!("{major},{minor}")),
             Kind::BlockDevice { major, minor } => ('b', format!("{major},{minor}")),

@@ -1,5 +1,7 @@
 //! Rules of rbuild's own about RUN and the cache: what bites in silence.
 
+use std::collections::BTreeMap;
+
 use super::rules::{APT_GET_UPDATE_ALONE, ARG_BREAKS_CACHE_EARLY, HEREDOC_WITHOUT_ERREXIT};
 use super::text::help;
 use super::{Dockerfile, Findings};
@@ -97,50 +99,66 @@ fn package_lists(instruction: &Instruction, run: &Run, findings: &mut Findings<'
 /// An argument is part of the key of every RUN below it. One that is used further down spoils the
 /// steps in between for nothing.
 fn early_arguments(instructions: &[Instruction], findings: &mut Findings<'_>) {
+    let uses = uses(instructions);
+    let mut runs_before = Vec::with_capacity(instructions.len());
+    let mut runs = 0;
+    for instruction in instructions {
+        runs_before.push(runs);
+        runs += usize::from(matches!(instruction.kind, InstructionKind::Run(_)));
+    }
     for (at, instruction) in instructions.iter().enumerate() {
         let InstructionKind::Arg(declarations) = &instruction.kind else { continue };
         for declaration in declarations {
-            let below = &instructions[at + 1..];
-            let Some(first_use) = below.iter().position(|other| mentions(other, &declaration.name)) else {
-                continue;
-            };
-            let steps = below[..first_use]
-                .iter()
-                .filter(|other| matches!(other.kind, InstructionKind::Run(_)))
-                .count();
+            let Some(uses) = uses.get(declaration.name.as_str()) else { continue };
+            let Some(&first) = uses.get(uses.partition_point(|place| *place <= at)) else { continue };
+            let steps = runs_before[first] - runs_before[at];
             if steps == 0 {
                 continue;
             }
+            let (plural, verb) = if steps == 1 { ("", "does") } else { ("s", "do") };
             let message = format!(
-                "a change of `{}` re-runs {steps} RUN step{} that do{} not use it",
-                declaration.name,
-                if steps == 1 { "" } else { "s" },
-                if steps == 1 { "es" } else { "" },
+                "a change of `{}` re-runs {steps} RUN step{plural} that {verb} not use it",
+                declaration.name
             );
             let local = instruction.check.as_ref();
             let finding = findings.report(ARG_BREAKS_CACHE_EARLY, local, declaration.span, message);
             help(finding, || {
-                format!("move it down to line {}, where it is used first", below[first_use].line)
+                format!("move it down to line {}, where it is used first", instructions[first].line)
             });
         }
     }
 }
 
-/// Whether an instruction has `$name` or `${name…` in it, or a RUN the name at all, as a program may
-/// read its environment.
-fn mentions(instruction: &Instruction, name: &str) -> bool {
-    let texts = std::iter::once(instruction.original.as_str())
-        .chain(instruction.heredocs.iter().map(|heredoc| heredoc.content.as_str()));
-    let run = matches!(instruction.kind, InstructionKind::Run(_));
-    for text in texts {
-        for (at, _) in text.match_indices(name) {
-            let before = &text[..at];
-            let after = text[at + name.len()..].chars().next();
-            let whole = !after.is_some_and(|c| c.is_alphanumeric() || c == '_');
-            if whole && (run || before.ends_with('$') || before.ends_with("${")) {
-                return true;
+/// The instructions that have `$name` or `${name…` in them, by name. A RUN may read its environment,
+/// so that any word in it is a use.
+fn uses(instructions: &[Instruction]) -> BTreeMap<&str, Vec<usize>> {
+    let mut uses: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (at, instruction) in instructions.iter().enumerate() {
+        let run = matches!(instruction.kind, InstructionKind::Run(_));
+        let texts = std::iter::once(instruction.original.as_str())
+            .chain(instruction.heredocs.iter().map(|heredoc| heredoc.content.as_str()));
+        for (name, variable) in texts.flat_map(identifiers) {
+            if run || variable {
+                let places = uses.entry(name).or_default();
+                if places.last() != Some(&at) {
+                    places.push(at);
+                }
             }
         }
     }
-    false
+    uses
+}
+
+/// Words of letters, digits and `_`, and whether `$` or `${` stands before them.
+fn identifiers(text: &str) -> impl Iterator<Item = (&str, bool)> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let is_part = |c: char| c.is_alphanumeric() || c == '_';
+        let start = rest.find(is_part)?;
+        let variable = rest[..start].ends_with('$') || rest[..start].ends_with("${");
+        let word = &rest[start..];
+        let (word, after) = word.split_at(word.find(|c| !is_part(c)).unwrap_or(word.len()));
+        rest = after;
+        Some((word, variable))
+    })
 }

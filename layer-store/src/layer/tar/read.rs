@@ -232,6 +232,9 @@ impl<R: BufRead> Reader<R> {
         if name.len() > self.limits.path || path::ancestors(&name).count() > self.limits.depth {
             return Err(refuse("the path is too long or too deep"));
         }
+        if name.split(|byte| *byte == b'/').any(|part| part.len() > 255) {
+            return Err(refuse("a name in the path is too long"));
+        }
         let header_size = size_of(fields).map_err(&refuse)?;
         let size = match records.number(b"size").map_err(&refuse)? {
             // A size that a header cannot hold is 0 or the greatest there is, by writer.

@@ -1,0 +1,103 @@
+//! Hostile and odd layers: each case of `testdata/tar/hostile` is a small description of a tar, from which the tar is
+//! made byte by byte, and what must come of it. Whatever comes, nothing outside the layer's own directory changes.
+
+mod archive;
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use layer_store::layer::{Form, Limits, TarLimits};
+use layer_store::store::Durability;
+use layer_store::{Digest, Index, Kind, Store, StoreOptions};
+
+/// Small enough that a case can pass them.
+fn limits() -> TarLimits {
+    TarLimits { entries: 1000, bytes: 1 << 40, ..TarLimits::default() }
+}
+
+#[test]
+fn each_case_does_what_it_says() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/tar/hostile");
+    let mut cases: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    assert!(cases.len() >= 60, "only {} cases in {}", cases.len(), folder.display());
+    let mut failures = Vec::new();
+    for case in &cases {
+        if let Err(failure) = check(case) {
+            failures.push(format!("{}: {failure}", case.file_stem().unwrap().to_string_lossy()));
+        }
+    }
+    assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), cases.len(), failures.join("\n"));
+}
+
+fn check(case: &Path) -> Result<(), String> {
+    let text = std::fs::read_to_string(case).unwrap();
+    let expected = text.lines().find_map(|line| line.strip_prefix("expect ")).ok_or("it expects nothing")?;
+    let tar = archive::build(&text)?;
+    let diff_id = Digest::of(&tar);
+
+    // The store is deep inside, so that paths upwards end at the canaries.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("canary"), "alive").unwrap();
+    std::fs::create_dir_all(dir.path().join("a/b")).unwrap();
+    std::fs::write(dir.path().join("a/canary"), "alive").unwrap();
+    let options = StoreOptions { durability: Durability::None, ..StoreOptions::default() };
+    let store = Store::open(&dir.path().join("a/b/store"), options).unwrap();
+    let before = outside(dir.path(), store.root());
+
+    let apply = |form| store.apply_within(&mut tar.as_slice(), &diff_id, form, Limits::default(), limits());
+    let indexed = apply(Form::Index).map_err(|error| error.to_string());
+    let extracted = apply(Form::Tree).map_err(|error| error.to_string());
+    if outside(dir.path(), store.root()) != before {
+        return Err("something outside the store changed".to_owned());
+    }
+    if std::fs::read_dir(store.root().join("tmp")).unwrap().count() > 0 {
+        return Err("something half-done stays".to_owned());
+    }
+    if indexed != extracted {
+        return Err(format!("index {indexed:?}, tree {extracted:?}"));
+    }
+    match (expected.split_once(": "), indexed) {
+        (Some(("error", part)), Err(error)) if error.contains(part) => Ok(()),
+        (Some(("error", part)), result) => {
+            Err(format!("should be an error with `{part}`, but is {result:?}"))
+        }
+        (Some(("entries", "…")), Ok(())) => Ok(()),
+        (Some(("entries", entries)), Ok(())) => {
+            let actual = listed(&store.index(&diff_id).unwrap());
+            if actual == entries { Ok(()) } else { Err(format!("entries are {actual}")) }
+        }
+        (_, result) => Err(format!("expects `{expected}`, but is {result:?}")),
+    }
+}
+
+/// All but the store: path to kind, mode, size and time.
+fn outside(root: &Path, store: &Path) -> BTreeMap<String, (u32, u64, i64)> {
+    walkdir::WalkDir::new(root)
+        .into_iter()
+        .filter_entry(|entry| entry.path() != store)
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let metadata = entry.metadata().unwrap();
+            let facts = (metadata.permissions().mode(), metadata.size(), metadata.mtime());
+            (entry.path().display().to_string(), facts)
+        })
+        .collect()
+}
+
+/// The entries, one word each: `a/` directory, `a//` opaque one, `a>` symlink, `a=b` hard link, `a-` whiteout.
+fn listed(index: &Index) -> String {
+    let words = index.entries().iter().map(|entry| {
+        let path = String::from_utf8_lossy(&entry.path);
+        match &entry.kind {
+            Kind::Directory { opaque: false } => format!("{path}/"),
+            Kind::Directory { opaque: true } => format!("{path}//"),
+            Kind::Symlink { .. } => format!("{path}>"),
+            Kind::Hardlink { target } => format!("{path}={}", String::from_utf8_lossy(target)),
+            Kind::Whiteout => format!("{path}-"),
+            _ => path.into_owned(),
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}

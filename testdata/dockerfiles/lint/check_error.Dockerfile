@@ -1,0 +1,3 @@
+#check=error=true;skip=ConsistentInstructionCasing
+FROM a as base
+copy a b

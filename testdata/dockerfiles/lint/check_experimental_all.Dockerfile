@@ -1,0 +1,3 @@
+#check=experimental=all
+# no
+FROM a:1 AS b

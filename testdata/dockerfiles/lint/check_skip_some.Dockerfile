@@ -1,0 +1,3 @@
+#check=skip=ConsistentInstructionCasing,UnpinnedBaseImage
+FROM a as base
+copy a b

@@ -1,0 +1,3 @@
+from a:1
+copy a b
+COPY a b

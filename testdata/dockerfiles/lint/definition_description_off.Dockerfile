@@ -1,0 +1,4 @@
+# bar is it
+ARG foo
+# Base is it
+FROM scratch AS base

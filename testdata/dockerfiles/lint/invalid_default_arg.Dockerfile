@@ -1,0 +1,10 @@
+ARG VERSION
+ARG IMAGE
+ARG SFX="box:"
+ARG OK=1
+FROM busybox:$VERSION
+FROM $IMAGE
+FROM busy${SFX}
+FROM busybox:${OK}
+FROM busybox:1${VERSION}
+FROM busybox:${VERSION:-2}

@@ -1,0 +1,2 @@
+FROM win:1
+CMD a

@@ -1,0 +1,10 @@
+FROM a:1
+RUN a \
+
+    b \
+  # fine
+    c
+COPY x \
+
+
+ y

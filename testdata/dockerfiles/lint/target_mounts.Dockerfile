@@ -1,0 +1,6 @@
+FROM scratch AS one
+COPY $a .
+FROM scratch AS two
+RUN --mount=from=one,target=/x y
+FROM scratch
+COPY $b .
