@@ -76,7 +76,8 @@ fn resolve(tree: &Tree, path: &str) -> Result<String, ()> {
     for _ in 0..=255 {
         let mut prefixes: Vec<String> = parents(&path).map(str::to_owned).collect();
         prefixes.push(path.clone());
-        let blocking = prefixes.into_iter().find(|prefix| tree.get(prefix).is_some_and(|node| node.kind != 'd'));
+        let blocking =
+            prefixes.into_iter().find(|prefix| tree.get(prefix).is_some_and(|node| node.kind != 'd'));
         let Some(prefix) = blocking else { return Ok(path) };
         let node = &tree[&prefix];
         if node.kind != 'l' {
@@ -142,7 +143,8 @@ fn copy(source: &Tree, tree: &mut Tree, request: &Request) -> Result<(), ()> {
             } else {
                 format!("{}/{}", request.cwd, request.destination)
             };
-            let ensured = if destination.ends_with('/') { clean(&destination) } else { clean(parent(&destination)) };
+            let ensured =
+                if destination.ends_with('/') { clean(&destination) } else { clean(parent(&destination)) };
             let ensured = resolve(tree, &ensured)?;
             mkdir_all(tree, &ensured, made_mode, made_owner)?;
             let mut to = resolve(tree, &destination)?;
