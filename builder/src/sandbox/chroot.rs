@@ -149,7 +149,7 @@ impl Dressed {
                 }
                 StepMount::Secret { mode, uid, gid, .. } => {
                     let content =
-                        secrets.next().ok_or_else(|| impossible("its content did not arrive".to_owned()))?;
+                        secret.ok_or_else(|| impossible("its content did not arrive".to_owned()))?;
                     let mut to = std::fs::File::create_new(&place).refused("create(secret)")?;
                     rustix::fs::fchmod(&to, Mode::from_raw_mode(0o600)).refused("chmod(secret)")?;
                     std::io::copy(&mut std::fs::File::from(content), &mut to).refused("write(secret)")?;

@@ -205,7 +205,7 @@ impl Sandbox {
             }
         })
         .await?
-        .map_err(commit_failed)
+        .map_err(|error| commit_failed(&error))
     }
 
     /// Writes the image, and what a step without mounts shall find in it, as real directories.
@@ -228,7 +228,7 @@ impl Sandbox {
             Ok::<(), layer_store::Error>(())
         })
         .await?
-        .map_err(commit_failed)
+        .map_err(|error| commit_failed(&error))
     }
 }
 
@@ -249,9 +249,8 @@ fn opened<'a>(
     Ok(store.get_or_init(|| opened))
 }
 
-// Taken by value, as `map_err` gives it.
-fn commit_failed(error: layer_store::Error) -> SandboxError {
-    SandboxError::Commit(files::chain(&error))
+fn commit_failed(error: &layer_store::Error) -> SandboxError {
+    SandboxError::Commit(files::chain(error))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -64,7 +64,7 @@ fn host_file(world: &World) {
 }
 
 fn layers(world: &World) {
-    let lowers = vec![
+    let lowers = [
         world.tree("stage-1", &[("out/bin", "old"), ("out/lib", "lib")]),
         world.tree("stage-2", &[("out/bin", "new")]),
     ];
