@@ -41,12 +41,14 @@ pub(super) fn become_it(ready: &Ready<'_>) -> NotRun {
 fn prepare(ready: &Ready<'_>) -> Result<(), Failure> {
     let step = ready.step;
     let _ = rustix::process::setsid();
+    let open_null = || rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let outer = open_null();
     if let Some(root) = &ready.root {
         rustix::process::fchdir(root).refused("fchdir(root)")?;
         rustix::process::chroot(".").refused("chroot")?;
     }
-    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .refused_on("open", "/dev/null")?;
+    // Where no device node can be made, what is there in its place is a file.
+    let null = outer.or_else(|_| open_null()).refused_on("open", "/dev/null")?;
     rustix::stdio::dup2_stdin(&null).refused("dup2")?;
     rustix::stdio::dup2_stdout(&ready.stdout).refused("dup2")?;
     rustix::stdio::dup2_stderr(&ready.stderr).refused("dup2")?;

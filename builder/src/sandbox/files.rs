@@ -4,12 +4,13 @@ use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use layer_store::layer::DiffOptions;
 use layer_store::store::{Durability, Ownership};
 use layer_store::{Store, StoreOptions, View};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 
+use super::diff_id_of;
+use super::emulation::Given;
 use super::report::Rung;
 use super::resolve::by_descriptor;
 use super::wire::{RawPath, Reply, Request};
@@ -40,15 +41,39 @@ impl Files {
         Self { root: root.to_owned(), durability, owners: rung != Rung::Single, store: None }
     }
 
-    /// Reads what the work of `request` will need again and again into this process, so that the children that are
-    /// forked for it inherit it: the indexes of the layers below.
-    pub(super) fn warm(&mut self, request: &Request) {
-        let Request::Commit { below, .. } = request else { return };
+    /// What a step gave, complete: half of an owner, or one of a file that only moved, is that of the layers below.
+    pub(super) fn owners(&mut self, lowers: &[PathBuf], given: Vec<Given>) -> Vec<(Vec<u8>, u32, u32)> {
+        let complete = given.iter().all(|one| one.uid.is_some() && one.gid.is_some());
+        let below = if complete { None } else { self.view(lowers) };
+        given
+            .into_iter()
+            .map(|one| {
+                let found = below.as_ref().and_then(|below| below.lookup(&one.origin));
+                let (uid, gid) = found.map_or((0, 0), |found| (found.entry.uid, found.entry.gid));
+                (one.path, one.uid.unwrap_or(uid), one.gid.unwrap_or(gid))
+            })
+            .collect()
+    }
+
+    /// The view of layers by their trees' paths.
+    fn view(&mut self, trees: &[PathBuf]) -> Option<View> {
+        let diff_ids: Vec<_> = trees.iter().filter_map(|tree| diff_id_of(tree)).collect();
+        self.opened()?.view(&diff_ids).ok()
+    }
+
+    fn opened(&mut self) -> Option<&Store> {
         if self.store.is_none() {
             let options = StoreOptions { durability: self.durability, custodian: None };
             self.store = Store::open(&self.root, options).ok();
         }
-        if let Some(store) = &self.store {
+        self.store.as_ref()
+    }
+
+    /// Reads what the work of `request` will need again and again into this process, so that the children that are
+    /// forked for it inherit it: the indexes of the layers below.
+    pub(super) fn warm(&mut self, request: &Request) {
+        let Request::Commit { below, .. } = request else { return };
+        if let Some(store) = self.opened() {
             for diff_id in below {
                 let _ = store.index(diff_id);
             }
@@ -77,7 +102,7 @@ impl Files {
         let done = match request {
             Request::Own { tree, owners, .. } => self.own(&PathBuf::from(tree), &owners),
             Request::Remove { path, .. } => self.remove(&PathBuf::from(path)),
-            Request::Commit { upper, below, mut options, .. } => {
+            Request::Commit { upper, below, options, .. } => {
                 let Some(store) = &self.store else {
                     return Reply::Failed {
                         id,
@@ -85,10 +110,9 @@ impl Files {
                         message: "the store cannot be opened".to_owned(),
                     };
                 };
-                let made = store.view(&below).and_then(|below| {
-                    complete(&mut options, &below);
-                    store.commit_upper(&PathBuf::from(upper), &below, &options)
-                });
+                let made = store
+                    .view(&below)
+                    .and_then(|below| store.commit_upper(&PathBuf::from(upper), &below, &options));
                 return match made {
                     Ok(diff_id) => Reply::Committed { id, diff_id },
                     Err(error) => Reply::Failed { id, errno: None, message: chain(&error) },
@@ -167,22 +191,6 @@ impl Files {
         let below = path.strip_prefix(&self.root).map_err(|_| outside())?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok((rustix::fs::open(&self.root, flags, Mode::empty())?, below.to_owned()))
-    }
-}
-
-/// Half of an owner that a step left as it was is that of the layers below.
-fn complete(options: &mut DiffOptions, below: &View) {
-    for (path, uid, gid) in options.owners.iter_mut().flatten() {
-        if *uid != u32::MAX && *gid != u32::MAX {
-            continue;
-        }
-        let before = below.lookup(path).map_or((0, 0), |located| (located.entry.uid, located.entry.gid));
-        if *uid == u32::MAX {
-            *uid = before.0;
-        }
-        if *gid == u32::MAX {
-            *gid = before.1;
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Signal, WaitOptions};
 use serde::{Deserialize, Serialize};
 
-use super::emulation::Emulator;
+use super::emulation::{Emulator, Given};
 use super::failure::{Refused as _, because};
 use super::features::Features;
 use super::report::Failure;
@@ -21,7 +21,7 @@ use super::{chroot, command, resolve, root, strays, wire};
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Outcome {
     /// The command ended; the owners that it gave, where they are recorded.
-    Ended(ExitStatus, Option<Vec<(Vec<u8>, u32, u32)>>),
+    Ended(ExitStatus, Option<Vec<Given>>),
     /// It was never started.
     NotRun(NotRun),
 }
@@ -128,7 +128,7 @@ fn live(start: Start<'_>, report: &OwnedFd) -> Result<Ended, NotRun> {
 }
 
 /// How the command ended, and the owners that it gave.
-type Ended = (ExitStatus, Option<Vec<(Vec<u8>, u32, u32)>>);
+type Ended = (ExitStatus, Option<Vec<Given>>);
 
 /// Answers the calls of the step's processes until the command ends.
 fn answer_until(

@@ -62,6 +62,8 @@ struct Child {
     id: u64,
     pid: Pid,
     pidfd: OwnedFd,
+    /// The trees below a step.
+    lowers: Vec<PathBuf>,
     /// Where a step's first process reports; other children answer the builder themselves.
     report: Option<OwnedFd>,
 }
@@ -147,37 +149,48 @@ impl Keeper {
                 init::main(start, report_writer)
             }
             Forked::Parent { pid, pidfd } => {
-                self.children.push(Child { id, pid, pidfd, report: Some(report) });
+                self.children.push(Child {
+                    id,
+                    pid,
+                    pidfd,
+                    lowers: step.lowers.clone(),
+                    report: Some(report),
+                });
                 Ok(())
             }
         }
     }
 
+    fn files(&mut self) -> &mut files::Files {
+        let orders = &self.orders;
+        self.files
+            .get_or_insert_with(|| files::Files::new(&orders.store_root, orders.durability, orders.rung))
+    }
+
     /// Forks a child that does something to files and answers by itself.
     fn start_file_work(&mut self, request: Request, fds: Vec<OwnedFd>) {
-        let files = self.files.get_or_insert_with(|| {
-            files::Files::new(&self.orders.store_root, self.orders.durability, self.orders.rung)
-        });
         let Some(id) = files::id(&request) else { return };
         if let Request::Open { path, .. } = request {
             // Too short to fork for.
-            let (reply, file) = files.open(id, path);
+            let (reply, file) = self.files().open(id, path);
             let _ = wire::send(&self.socket, &reply, &Vec::from_iter(file));
             return;
         }
-        files.warm(&request);
+        self.files().warm(&request);
         match sys::fork_into(0) {
             Ok(Forked::Child) => {
                 let keep: Vec<_> =
                     fds.iter().map(AsRawFd::as_raw_fd).chain([self.socket.as_raw_fd()]).collect();
                 sys::close_all_but(3, &keep);
                 let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-                let reply = files.work(id, request, fds);
+                let reply = self.files().work(id, request, fds);
                 let nothing: [OwnedFd; 0] = [];
                 let sent = wire::send(self.socket.as_fd(), &reply, &nothing);
                 sys::exit_now(i32::from(sent.is_err()))
             }
-            Ok(Forked::Parent { pid, pidfd }) => self.children.push(Child { id, pid, pidfd, report: None }),
+            Ok(Forked::Parent { pid, pidfd }) => {
+                self.children.push(Child { id, pid, pidfd, lowers: Vec::new(), report: None });
+            }
             Err(error) => self.answer(&Reply::Failed {
                 id,
                 errno: error.raw_os_error(),
@@ -187,7 +200,7 @@ impl Keeper {
     }
 
     /// A child is no more; with a step's first process all its namespaces, and the overlay with them.
-    fn ended(&self, child: Child) {
+    fn ended(&mut self, child: Child) {
         let status = wait_for(&child.pidfd);
         if self.features.chroot {
             strays::kill(&self.children.iter().map(|child| child.pid).collect::<Vec<_>>());
@@ -202,8 +215,9 @@ impl Keeper {
         let mut body = Vec::new();
         let _ = std::fs::File::from(report).read_to_end(&mut body);
         let id = child.id;
-        self.answer(&match serde_json::from_slice(&body) {
-            Ok(Outcome::Ended(status, owners)) => {
+        let reply = match serde_json::from_slice(&body) {
+            Ok(Outcome::Ended(status, given)) => {
+                let owners = given.map(|given| self.files().owners(&child.lowers, given));
                 Reply::Finished { id, status, out_of_memory: false, owners }
             }
             Ok(Outcome::NotRun(NotRun::Setup(failure))) => {
@@ -212,7 +226,8 @@ impl Keeper {
             }
             Ok(Outcome::NotRun(why)) => Reply::NotRun { id, why },
             Err(_) => Reply::NotRun { id, why: NotRun::Killed },
-        });
+        };
+        self.answer(&reply);
     }
 
     fn answer(&self, reply: &Reply) {

@@ -129,11 +129,16 @@ fn devices(root: impl AsFd, step: &Step, features: &Features) -> Result<(), Fail
 pub(super) fn make_devices(dev: &OwnedFd, step: &Step) -> Result<(), Failure> {
     for (name, major, minor) in DEVICES {
         let number = rustix::fs::makedev(major, minor);
-        // A step can do without any of them but null, whose lack will be its own message.
         if rustix::fs::mknodat(dev, name, FileType::CharacterDevice, Mode::from_raw_mode(0o666), number)
             .is_ok()
         {
             let _ = rustix::fs::chmodat(dev, name, Mode::from_raw_mode(0o666), rustix::fs::AtFlags::empty());
+        } else if name == "null" {
+            // Inside a user namespace: a file that takes what is written, and is thrown away with the rest.
+            let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+            let mode = Mode::from_raw_mode(0o666);
+            let file = rustix::fs::openat(dev, name, flags, mode).refused_on("create", "/dev/null")?;
+            rustix::fs::fchmod(&file, mode).refused_on("chmod", "/dev/null")?;
         }
     }
     for path in &step.devices {

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, StatxFlags, Uid};
 
+use serde::{Deserialize, Serialize};
+
 use super::identity::Identity;
 use super::process::Process;
 use crate::sandbox::resolve::by_descriptor;
@@ -25,6 +27,14 @@ pub(super) const CALLS: &[i64] = &[
     libc::SYS_symlink,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_creat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rename,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_link,
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_linkat,
     libc::SYS_fchown,
     libc::SYS_fchownat,
     libc::SYS_mkdirat,
@@ -41,6 +51,19 @@ pub(super) const CREATING: &[(i64, u32)] = &[
 /// No change of this half of an owner.
 const UNCHANGED: u32 = u32::MAX;
 
+/// The owner that a path was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::sandbox) struct Given {
+    /// Below the root.
+    pub(in crate::sandbox) path: Vec<u8>,
+    /// `None`: that of `origin` in the layers below, or root.
+    pub(in crate::sandbox) uid: Option<u32>,
+    /// The same for the group.
+    pub(in crate::sandbox) gid: Option<u32>,
+    /// Where the file was when the step began, or first had a name.
+    pub(in crate::sandbox) origin: Vec<u8>,
+}
+
 /// An inode for as long as it lives, and no later one with its number: with the time of its birth.
 type Inode = (u64, i64, u32);
 
@@ -48,13 +71,15 @@ type Inode = (u64, i64, u32);
 pub(super) struct Owners {
     upper: OwnedFd,
     given: HashMap<Inode, (u32, u32)>,
+    /// The first name of what was renamed or linked.
+    origins: HashMap<Inode, Vec<u8>>,
     /// Created by a process that is not root; its inode is not known before the kernel has made it.
     expected: Vec<(PathBuf, (u32, u32))>,
 }
 
 impl Owners {
     pub(super) fn new(upper: OwnedFd) -> Self {
-        Self { upper, given: HashMap::new(), expected: Vec::new() }
+        Self { upper, given: HashMap::new(), origins: HashMap::new(), expected: Vec::new() }
     }
 
     /// Answers a call about files.
@@ -88,6 +113,15 @@ impl Owners {
                 };
                 (place, process.number(2), process.number(3))
             }
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_rename | libc::SYS_link => {
+                self.follow(process, here, process.address(0));
+                return Ok(Verdict::Continues);
+            }
+            libc::SYS_renameat | libc::SYS_renameat2 | libc::SYS_linkat => {
+                self.follow(process, process.number(0), process.address(1));
+                return Ok(Verdict::Continues);
+            }
             // Everything else creates something.
             _ if identity.owner() == (0, 0) => return Ok(Verdict::Continues),
             _ => {
@@ -102,6 +136,28 @@ impl Owners {
             self.give(&place, uid, gid)?;
         }
         Ok(Verdict::Returns(0))
+    }
+
+    /// Remembers the name that a file had, since the layers below know its owner by that.
+    fn follow(&mut self, process: &Process, directory: u32, path: u64) {
+        self.settle();
+        let Ok(path) = process.string(path) else { return };
+        let Ok(place) = process.open(directory, &path, OFlags::PATH | OFlags::NOFOLLOW, 0) else { return };
+        let Ok(stat) = rustix::fs::fstat(&place) else { return };
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            // One of the layers below cannot be renamed, and one of the step's own keeps its inodes.
+            return;
+        }
+        let Ok(path) = std::fs::read_link(by_descriptor(&place)) else { return };
+        let inode = self.inode(&path).or_else(|| {
+            // It is of the layers below. The call will copy it up; it must be known before.
+            let own = Some(Uid::ROOT);
+            rustix::fs::chownat(&place, "", own, None, AtFlags::EMPTY_PATH).ok()?;
+            self.inode(&path)
+        });
+        if let (Some(inode), Ok(path)) = (inode, path.strip_prefix("/")) {
+            self.origins.entry(inode).or_insert_with(|| path.as_os_str().as_bytes().to_vec());
+        }
     }
 
     /// Records the owner of what is at `place`, if that is in the step's layer.
@@ -166,12 +222,11 @@ impl Owners {
         inode(&self.upper, path).map(|(inode, _)| inode)
     }
 
-    /// The records as paths of the upper directory. An owner of which only half was given has the other half
-    /// unchanged ([`u32::MAX`]).
-    pub(super) fn by_path(mut self) -> Vec<(Vec<u8>, u32, u32)> {
+    /// The records as paths of the upper directory.
+    pub(super) fn by_path(mut self) -> Vec<Given> {
         self.settle();
         let mut found = Vec::new();
-        if self.given.is_empty() {
+        if self.given.is_empty() && self.origins.is_empty() {
             return found;
         }
         let mut todo = vec![PathBuf::from(".")];
@@ -186,9 +241,13 @@ impl Owners {
                 }
                 let path = if name == "." { directory.clone() } else { directory.join(name) };
                 let Some((inode, kind)) = inode(&self.upper, &path) else { continue };
-                if let Some((uid, gid)) = self.given.get(&inode) {
-                    let path = path.strip_prefix(".").unwrap_or(&path);
-                    found.push((path.as_os_str().as_bytes().to_vec(), *uid, *gid));
+                let (given, origin) = (self.given.get(&inode), self.origins.get(&inode));
+                if given.is_some() || origin.is_some() {
+                    let (uid, gid) = given.copied().unwrap_or((UNCHANGED, UNCHANGED));
+                    let known = |id: u32| (id != UNCHANGED).then_some(id);
+                    let path = path.strip_prefix(".").unwrap_or(&path).as_os_str().as_bytes().to_vec();
+                    let origin = origin.cloned().unwrap_or_else(|| path.clone());
+                    found.push(Given { path, uid: known(uid), gid: known(gid), origin });
                 }
                 if kind == FileType::Directory && name != "." {
                     todo.push(path);

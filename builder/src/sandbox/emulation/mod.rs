@@ -17,6 +17,7 @@ mod files;
 mod identity;
 mod process;
 
+pub(super) use files::Given;
 use files::Owners;
 use identity::Identities;
 use process::Process;
@@ -59,7 +60,7 @@ impl Emulator {
     }
 
     /// The owners that the step gave, by path.
-    pub(super) fn into_owners(self) -> Vec<(Vec<u8>, u32, u32)> {
+    pub(super) fn into_owners(self) -> Vec<Given> {
         self.owners.by_path()
     }
 
