@@ -147,10 +147,7 @@ impl Engine {
         Ok(built)
     }
 
-    fn contexts(
-        &self,
-        request: &BuildRequest,
-    ) -> Result<(Contexts, Vec<Arc<StatIndex>>)> {
+    fn contexts(&self, request: &BuildRequest) -> Result<(Contexts, Vec<Arc<StatIndex>>)> {
         let (mut contexts, mut indexes) = (HashMap::new(), Vec::new());
         let main =
             request.context.iter().map(|directory| ("", directory, request.dockerfile_path.as_deref()));

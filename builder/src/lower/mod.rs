@@ -103,11 +103,7 @@ pub struct TargetImage {
 /// # Errors
 ///
 /// [`Error::Dockerfile`] with the place of what is wrong; a base image that cannot be resolved.
-pub async fn lower(
-    dockerfile: &Dockerfile,
-    options: &LowerOptions,
-    resolver: &Resolver,
-) -> Result<Lowered> {
+pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &Resolver) -> Result<Lowered> {
     let globals = args::Globals::of(dockerfile, options)?;
     let target = target(dockerfile, options)?;
     let mut lowering = Lowering {
@@ -179,13 +175,7 @@ impl Lowering<'_> {
     }
 
     /// What `--from=` names: a stage (any, by name or number), a named context, or an image.
-    async fn origin(
-        &mut self,
-        name: &str,
-        numbers: bool,
-        state: &StageState,
-        span: Span,
-    ) -> Result<Origin> {
+    async fn origin(&mut self, name: &str, numbers: bool, state: &StageState, span: Span) -> Result<Origin> {
         if let Some((key, context)) = self.named_context_entry(name) {
             let key = key.clone();
             return match context.clone() {
@@ -239,7 +229,10 @@ impl Lowering<'_> {
         let image = |text: &str| Reference::parse(text).ok().map(|reference| reference.canonical());
         self.options.contexts.get_key_value(&name).or_else(|| {
             let wanted = image(&name)?;
-            self.options.contexts.iter().find(|(key, _)| !key.is_empty() && image(key).as_ref() == Some(&wanted))
+            self.options
+                .contexts
+                .iter()
+                .find(|(key, _)| !key.is_empty() && image(key).as_ref() == Some(&wanted))
         })
     }
 
@@ -359,8 +352,12 @@ fn target(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<usize> {
     if let Some(stage) = dockerfile.stage(name) {
         return Ok(stage.index);
     }
-    let names: Vec<&str> =
-        dockerfile.stages.iter().filter_map(|stage| stage.name.as_ref()).map(crate::dockerfile::ast::StageName::as_str).collect();
+    let names: Vec<&str> = dockerfile
+        .stages
+        .iter()
+        .filter_map(|stage| stage.name.as_ref())
+        .map(crate::dockerfile::ast::StageName::as_str)
+        .collect();
     let help = match crate::dockerfile::nearest(name, names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if names.is_empty() => "no stage of this Dockerfile has a name".to_owned(),

@@ -6,8 +6,8 @@ use super::metadata::shell;
 use super::stage::StageState;
 use super::{Lowering, Origin, at};
 use crate::dockerfile::Span;
-use crate::dockerfile::expand::{Scope, expand};
 use crate::dockerfile::ast::{Instruction, Run, Script, Word};
+use crate::dockerfile::expand::{Scope, expand};
 use crate::dockerfile::mount::{Mount, Sharing as WrittenSharing, parse_mount_with};
 use crate::error::Result;
 use crate::graph::{
@@ -86,9 +86,8 @@ impl Lowering<'_> {
     async fn mount(&mut self, state: &StageState, word: &Word, position: usize) -> Result<ExecMount> {
         let escape = self.escape();
         let lookup = |name: &str| state.value(name).map(str::to_owned);
-        let mut expanded = |value: &str| {
-            expand(value, escape, &Scope { lookup: &lookup }).map(|expanded| expanded.text)
-        };
+        let mut expanded =
+            |value: &str| expand(value, escape, &Scope { lookup: &lookup }).map(|expanded| expanded.text);
         let mount = parse_mount_with(&word.text, &mut expanded).map_err(|error| {
             let mut diagnostic = crate::dockerfile::Diagnostic::error(word.span, error.message);
             diagnostic.help = error.help;

@@ -30,8 +30,14 @@ pub(crate) fn write_part(store: &Store, view: &View, part: &[u8], dest: &Path) -
     let root = fs::open(dest, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| failed("open", dest, error.into()))?;
     let owners = rustix::process::geteuid().is_root();
-    let root = Directory { root, path: dest.to_owned(), owners, skip: if part.is_empty() { 0 } else { part.len() + 1 } };
-    let entries: Vec<_> = view.walk(part).into_iter().filter(|located| located.entry.path.len() > part.len()).collect();
+    let root = Directory {
+        root,
+        path: dest.to_owned(),
+        owners,
+        skip: if part.is_empty() { 0 } else { part.len() + 1 },
+    };
+    let entries: Vec<_> =
+        view.walk(part).into_iter().filter(|located| located.entry.path.len() > part.len()).collect();
     for located in &entries {
         root.place(store, view, *located)?;
     }

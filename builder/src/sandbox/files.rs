@@ -75,8 +75,8 @@ impl Files {
     /// Does what was asked, in a process of its own.
     pub(super) fn work(&mut self, id: u64, request: Request, fds: Vec<OwnedFd>) -> Reply {
         let done = match request {
-            Request::Own { tree, owners, .. } => self.own(&tree.into(), &owners),
-            Request::Remove { path, .. } => self.remove(&path.into()),
+            Request::Own { tree, owners, .. } => self.own(&PathBuf::from(tree), &owners),
+            Request::Remove { path, .. } => self.remove(&PathBuf::from(path)),
             Request::Commit { upper, below, mut options, .. } => {
                 let Some(store) = &self.store else {
                     return Reply::Failed {
@@ -119,7 +119,7 @@ impl Files {
     }
 
     /// Owner first, since changing it clears set-user-id bits; then mode, then attributes.
-    fn own(&self, tree: &PathBuf, owners: &[Ownership]) -> std::io::Result<()> {
+    fn own(&self, tree: &Path, owners: &[Ownership]) -> std::io::Result<()> {
         let (root, tree) = self.below_root(tree)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let tree = rustix::fs::openat2(&root, tree, flags, Mode::empty(), INSIDE)?;
@@ -151,7 +151,7 @@ impl Files {
     }
 
     /// Removes a tree without following anything.
-    fn remove(&self, path: &PathBuf) -> std::io::Result<()> {
+    fn remove(&self, path: &Path) -> std::io::Result<()> {
         let (root, path) = self.below_root(path)?;
         let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

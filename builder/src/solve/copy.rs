@@ -50,7 +50,8 @@ impl Solver {
                 CopySource::Git(git) => Origin::Git(git.clone(), git.commit().await?),
                 CopySource::Archive(digest) => {
                     let spooled = self.inner.around.archives.get(digest).cloned();
-                    let spooled = spooled.ok_or_else(|| Error::Internal(format!("archive {digest} is not spooled")))?;
+                    let spooled =
+                        spooled.ok_or_else(|| Error::Internal(format!("archive {digest} is not spooled")))?;
                     Origin::Fetched(spooled, true)
                 }
                 CopySource::Inline(files) => Origin::Inline(
