@@ -63,11 +63,11 @@ fn prepare(ready: &Ready<'_>) -> Result<(), Failure> {
     }
     capabilities::bound(wanted);
     if let Some(socket) = &ready.listener {
-        // Who this process is is only said from here on, by process 1, which knows it.
-        capabilities::keep(wanted).refused("capset")?;
+        // Who this process is process 1 knows, and says from here on.
         let listener = sys::install_notifying_filter(&emulation::filter())
             .refused("seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER)")?;
-        return wire::send(socket, &(), &[listener]).refused("sendmsg");
+        wire::send(socket, &(), &[listener]).refused("sendmsg")?;
+        return capabilities::keep(wanted).refused("capset");
     }
     become_user(step)?;
     capabilities::keep(if uid.is_root() { wanted } else { rustix::thread::CapabilitySet::empty() })

@@ -27,6 +27,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("many_layers", layers),
     ("an_empty_base_works", scratch),
     ("limits_never_fail", limits),
+    ("owners_are_as_given", owners),
+    ("files_belong_to_who_made_them", makers),
 ];
 
 fn output(world: &World) {
@@ -237,4 +239,57 @@ fn running(word: &str) -> bool {
         std::fs::read(entry.path().join("cmdline"))
             .is_ok_and(|line| line.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes()))
     })
+}
+
+/// What a step's changes are owned by: on the disk, or as recorded.
+fn owner_of(ran: &crate::world::Ran, path: &str) -> (u32, u32) {
+    if let Some(owners) = &ran.finished.owners {
+        let given = owners.iter().find(|(given, _, _)| given == path.as_bytes());
+        return given.map_or((0, 0), |(_, uid, gid)| (*uid, *gid));
+    }
+    let stat = std::fs::symlink_metadata(ran.finished.upper.join(path)).unwrap();
+    (inside(stat.uid()), inside(stat.gid()))
+}
+
+/// The number inside the user namespace of an id on the disk, with the subordinate ids from 100000.
+fn inside(id: u32) -> u32 {
+    if rustix::process::geteuid().is_root() {
+        id
+    } else if id >= 100_000 {
+        id - 99_999
+    } else {
+        0
+    }
+}
+
+fn owners(world: &World) {
+    let ran = world.run(world.script(
+        "touch /a && chown 5:6 /a && mv /a /b && mkdir -p /d/e && chown -R 7 /d && ln -s x /l && chown -h 8:9 /l \
+         && touch /gone && chown 3:3 /gone && rm /gone && touch /plain && ln /b /c && chown 10 /plain && chown 0:0 /plain",
+    ));
+    assert!(ran.status.is_success(), "{ran:?}");
+    assert_eq!(owner_of(&ran, "b"), (5, 6), "{ran:?}");
+    assert_eq!(owner_of(&ran, "c"), (5, 6));
+    assert_eq!(owner_of(&ran, "l"), (8, 9));
+    assert_eq!(owner_of(&ran, "plain"), (0, 0));
+    assert_eq!(owner_of(&ran, "d/e").0, 7);
+}
+
+fn makers(world: &World) {
+    let user = StepUser { uid: 42, gid: 43, groups: vec![] };
+    let ran = world.run(Step {
+        user,
+        ..world.script("mkdir /home1/x && touch /home1/x/y && ln -s y /home1/x/z; id -u")
+    });
+    assert_eq!(ran.stdout, "42\n");
+    // Only single, where everything on the disk is the builder's, lets it write to another's directory.
+    if ran.status.is_success() && world.phase == "single" {
+        assert_eq!(owner_of(&ran, "home1/x/y"), (42, 43));
+    }
+    let ran = world.run(world.script("mkdir -m 777 /w; echo 'me:x:42:43::/:/bin/sh' >> /etc/passwd; su me -c 'mkdir /w/d && echo hi > /w/d/f && ln -s f /w/d/l && id -u && cat /w/d/f'; touch /w/mine"));
+    assert_eq!(ran.stdout, "42\nhi\n", "{ran:?}");
+    for path in ["w/d", "w/d/f", "w/d/l"] {
+        assert_eq!(owner_of(&ran, path), (42, 43), "{path}: {ran:?}");
+    }
+    assert_eq!(owner_of(&ran, "w/mine"), (0, 0));
 }
