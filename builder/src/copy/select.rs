@@ -398,7 +398,11 @@ impl Tree for LooseFiles {
         match self.file(path, node) {
             FileSource::Range { file, .. } => {
                 // A clone would share its position with whoever fetched it.
-                let fail = |source| CopyError::Io { action: "open", path: String::from_utf8_lossy(path).into(), source };
+                let fail = |source| CopyError::Io {
+                    action: "open",
+                    path: String::from_utf8_lossy(path).into(),
+                    source,
+                };
                 let again = format!("/proc/self/fd/{}", file.as_raw_fd());
                 File::open(again).map(Opened::File).map_err(fail)
             }

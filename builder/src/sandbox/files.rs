@@ -4,8 +4,9 @@ use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use layer_store::layer::DiffOptions;
 use layer_store::store::{Durability, Ownership};
-use layer_store::{Store, StoreOptions};
+use layer_store::{Store, StoreOptions, View};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 
@@ -76,7 +77,7 @@ impl Files {
         let done = match request {
             Request::Own { tree, owners, .. } => self.own(&tree.into(), &owners),
             Request::Remove { path, .. } => self.remove(&path.into()),
-            Request::Commit { upper, below, options, .. } => {
+            Request::Commit { upper, below, mut options, .. } => {
                 let Some(store) = &self.store else {
                     return Reply::Failed {
                         id,
@@ -84,9 +85,10 @@ impl Files {
                         message: "the store cannot be opened".to_owned(),
                     };
                 };
-                let made = store
-                    .view(&below)
-                    .and_then(|below| store.commit_upper(&PathBuf::from(upper), &below, &options));
+                let made = store.view(&below).and_then(|below| {
+                    complete(&mut options, &below);
+                    store.commit_upper(&PathBuf::from(upper), &below, &options)
+                });
                 return match made {
                     Ok(diff_id) => Reply::Committed { id, diff_id },
                     Err(error) => Reply::Failed { id, errno: None, message: chain(&error) },
@@ -165,6 +167,22 @@ impl Files {
         let below = path.strip_prefix(&self.root).map_err(|_| outside())?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok((rustix::fs::open(&self.root, flags, Mode::empty())?, below.to_owned()))
+    }
+}
+
+/// Half of an owner that a step left as it was is that of the layers below.
+fn complete(options: &mut DiffOptions, below: &View) {
+    for (path, uid, gid) in options.owners.iter_mut().flatten() {
+        if *uid != u32::MAX && *gid != u32::MAX {
+            continue;
+        }
+        let before = below.lookup(path).map_or((0, 0), |located| (located.entry.uid, located.entry.gid));
+        if *uid == u32::MAX {
+            *uid = before.0;
+        }
+        if *gid == u32::MAX {
+            *gid = before.1;
+        }
     }
 }
 

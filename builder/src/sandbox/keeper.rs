@@ -198,7 +198,9 @@ impl Keeper {
         let _ = std::fs::File::from(report).read_to_end(&mut body);
         let id = child.id;
         self.answer(&match serde_json::from_slice(&body) {
-            Ok(Outcome::Ended(status)) => Reply::Finished { id, status, out_of_memory: false, owners: None },
+            Ok(Outcome::Ended(status, owners)) => {
+                Reply::Finished { id, status, out_of_memory: false, owners }
+            }
             Ok(Outcome::NotRun(NotRun::Setup(failure))) => {
                 let rung = Some(self.orders.rung);
                 Reply::NotRun { id, why: NotRun::Setup(Failure { rung, ..failure }) }
