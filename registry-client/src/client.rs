@@ -42,7 +42,7 @@ impl Client {
     /// A client. Opens no connection and reads no file until it is used.
     pub fn new(settings: ClientSettings, reporter: Arc<dyn Reporter>) -> Result<Self, Error> {
         // A mirror that cannot be used is better heard of now than in the middle of a build.
-        settings.hosts.plan(&Reference::parse("docker.io/library/scratch")?)?;
+        settings.hosts.check()?;
         Ok(Self {
             downloads: Semaphore::new(settings.downloads.max(1)),
             uploads: Semaphore::new(settings.uploads.max(1)),

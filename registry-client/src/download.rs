@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use layer_store::Digest;
 use layer_store::digest::Hasher;
-use reqwest::header::{CONTENT_DISPOSITION, ETAG, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION};
+use reqwest::header::{
+    CONTENT_DISPOSITION, ETAG, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION,
+};
 use reqwest::{Response, StatusCode};
 use url::Url;
 
@@ -104,7 +106,9 @@ impl Client {
             again += 1;
             let passing = match &result {
                 Err(DownloadError::Connection { .. }) => true,
-                Err(DownloadError::Refused { status, .. }) => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
+                Err(DownloadError::Refused { status, .. }) => {
+                    matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
+                }
                 _ => false,
             };
             if !passing || again > self.settings().retries {
@@ -139,7 +143,8 @@ impl Client {
     async fn get(&self, url: &Url, known: Option<&Version>) -> Result<Response, DownloadError> {
         let mut url = url.clone();
         let mut headers = HeaderMap::new();
-        let asked = known.map(|known| [(IF_NONE_MATCH, &known.etag), (IF_MODIFIED_SINCE, &known.last_modified)]);
+        let asked =
+            known.map(|known| [(IF_NONE_MATCH, &known.etag), (IF_MODIFIED_SINCE, &known.last_modified)]);
         for (name, value) in asked.into_iter().flatten() {
             if let Some(value) = value.as_deref().and_then(|value| value.parse().ok()) {
                 headers.insert(name, value);
@@ -155,7 +160,9 @@ impl Client {
                 .map_err(|error| failed(reason(&error)))?;
             let next = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             match next.and_then(|next| url.join(next).ok()) {
-                Some(next) if answer.status().is_redirection() && answer.status() != StatusCode::NOT_MODIFIED => {
+                Some(next)
+                    if answer.status().is_redirection() && answer.status() != StatusCode::NOT_MODIFIED =>
+                {
                     if !matches!(next.scheme(), "http" | "https") {
                         return Err(failed(format!("it points to a `{}` address", next.scheme())));
                     }
@@ -164,7 +171,10 @@ impl Client {
                 _ => return Ok(answer),
             }
         }
-        Err(DownloadError::Connection { url: shown(&url), reason: format!("more than {MOST_REDIRECTS} redirects") })
+        Err(DownloadError::Connection {
+            url: shown(&url),
+            reason: format!("more than {MOST_REDIRECTS} redirects"),
+        })
     }
 
     async fn keep(
@@ -233,7 +243,9 @@ mod tests {
     fn names_are_one_component() {
         assert_eq!(file_name("attachment; filename=\"a.tar.gz\"").as_deref(), Some("a.tar.gz"));
         assert_eq!(file_name("attachment; filename=a"), Some("a".to_owned()));
-        for header in ["attachment", "attachment; filename=\"../x\"", "attachment; filename=\"\"", "x; filename=.."] {
+        for header in
+            ["attachment", "attachment; filename=\"../x\"", "attachment; filename=\"\"", "x; filename=.."]
+        {
             assert_eq!(file_name(header), None, "{header}");
         }
     }

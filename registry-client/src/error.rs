@@ -381,6 +381,17 @@ impl ConnectionFailure {
         Self { kind, message }
     }
 
+    /// Whether there is TLS at the other end, and its or the client's certificate is what fails.
+    pub(crate) fn is_about_certificates(&self) -> bool {
+        self.kind == ConnectionKind::Tls && !self.speaks_no_tls()
+    }
+
+    /// Whether what answered does not speak TLS.
+    pub(crate) fn speaks_no_tls(&self) -> bool {
+        self.kind == ConnectionKind::Tls
+            && ["InvalidContentType", "corrupt message"].iter().any(|one| self.message.contains(one))
+    }
+
     pub(crate) fn silence(after: Duration) -> Self {
         Self { kind: ConnectionKind::Silence, message: format!("no answer for {} s", after.as_secs_f32()) }
     }

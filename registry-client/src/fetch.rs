@@ -9,8 +9,9 @@ use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
 
 use crate::client::{Client, place};
-use crate::error::{ConnectionFailure, Error, Operation, Place};
+use crate::error::{ConnectionFailure, ConnectionKind, Error, Operation, Place};
 use crate::hosts::Endpoint;
+use crate::ranges::Pace;
 use crate::reference::Reference;
 use crate::report::{Direction, Transfer};
 use crate::sink::{Sink, blocking};
@@ -30,7 +31,7 @@ impl Client {
     ) -> Result<Vec<u8>, Error> {
         let plan = self.settings().hosts.plan(reference)?;
         let mut trail = Trail::new(Operation::Blob, reference);
-        for endpoint in &plan.endpoints {
+        for endpoint in plan.for_blobs() {
             match self.blob_at(endpoint, reference, descriptor, limit).await {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) => trail.note(endpoint, error)?,
@@ -62,7 +63,7 @@ impl Client {
         let plan = self.settings().hosts.plan(reference)?;
         let mut trail = Trail::new(Operation::Blob, reference);
         let mut ingest = Some(ingest);
-        for endpoint in &plan.endpoints {
+        for endpoint in plan.for_blobs() {
             let next = match ingest.take() {
                 Some(ingest) => Some(ingest),
                 // The one before ended with its endpoint.
@@ -184,8 +185,16 @@ impl Client {
             _ => return Err(answer.refused(place)),
         };
         let mut told = offset;
+        let pace = Pace::from(offset);
+        let may_spread = self.settings().ranges > 1 && self.transport.state(endpoint).takes_ranges();
         let idle = self.settings().idle_timeout;
-        while let Some(mut piece) = answer.chunk(place, idle).await? {
+        loop {
+            let mut piece = match answer.chunk(place, idle).await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => break,
+                Err(Error::Connection { source, .. }) if source.kind == ConnectionKind::Cut => break,
+                Err(error) => return Err(error),
+            };
             if skip > 0 {
                 let skipped = skip.min(piece.len() as u64);
                 skip -= skipped;
@@ -197,6 +206,9 @@ impl Client {
                 self.transport
                     .reporter
                     .transfer(Transfer::Progress { digest: descriptor.digest, bytes: told });
+                if may_spread && skip == 0 && pace.is_slow(told, descriptor.size) {
+                    return self.spread(endpoint, place, descriptor, sink, answer).await;
+                }
             }
         }
         if sink.offset() < descriptor.size {

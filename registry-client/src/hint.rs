@@ -7,7 +7,7 @@ pub(crate) fn of(error: &Error) -> Option<String> {
     match error {
         Error::Refused { place, refusal } => refused(place, refusal),
         Error::Connection { place, source } => match source.kind {
-            ConnectionKind::Tls if source.message.contains("InvalidContentType") || source.message.contains("corrupt message") => {
+            ConnectionKind::Tls if source.speaks_no_tls() => {
                 Some(format!(
                     "`{}` does not speak TLS; if it is meant to be reached by plain http, name it in `insecure-registries`",
                     place.host

@@ -37,7 +37,7 @@ impl Client {
         let reference = &self.pinned(reference).await?;
         let plan = self.settings().hosts.plan(reference)?;
         let mut trail = Trail::new(Operation::Manifest, reference);
-        for endpoint in &plan.endpoints {
+        for endpoint in plan.for_manifest(reference) {
             match self.manifest_at(endpoint, reference).await {
                 Ok(manifest) => return Ok(manifest),
                 Err(error) => trail.note(endpoint, error)?,
@@ -52,7 +52,7 @@ impl Client {
         let plan = self.settings().hosts.plan(reference)?;
         let mut trail = Trail::new(Operation::Check, reference);
         let mut missing = false;
-        for endpoint in &plan.endpoints {
+        for endpoint in plan.for_manifest(reference) {
             match self.head_at(endpoint, reference, &Scopes::pull(&endpoint.repository)).await {
                 Ok(Some(descriptor)) => return Ok(Some(descriptor)),
                 // A mirror may not have what upstream has.

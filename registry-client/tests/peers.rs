@@ -173,3 +173,124 @@ fn write_auth(path: &Path, port: u16, auth: &str) {
 }
 
 const HTPASSWD: &str = "jane:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
+
+/// A certificate authority and a certificate for 127.0.0.1, made with openssl.
+fn certificates(place: &Path) {
+    let openssl = |arguments: &[&str]| {
+        let output =
+            Command::new("openssl").args(arguments).current_dir(place).output().expect("openssl is needed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    let with = |rest: &[&'static str]| -> Vec<&'static str> { [&["req"], &key[..], rest].concat() };
+    openssl(&with(&["-x509", "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=Test CA", "-days", "2"]));
+    for (name, subject) in [("server", "/CN=server"), ("client", "/CN=client")] {
+        let (out_key, request, out) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.cert"));
+        let mut arguments = vec!["req"];
+        arguments.extend(key);
+        arguments.extend(["-keyout", &out_key, "-out", &request, "-subj", subject]);
+        openssl(&arguments);
+        std::fs::write(place.join("names"), "subjectAltName=IP:127.0.0.1,DNS:localhost\n").unwrap();
+        openssl(&[
+            "x509",
+            "-req",
+            "-in",
+            &request,
+            "-CA",
+            "ca.crt",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-out",
+            &out,
+            "-days",
+            "2",
+            "-extfile",
+            "names",
+        ]);
+    }
+}
+
+#[tokio::test]
+async fn tls_with_an_authority_and_a_client_certificate_of_certs_d() {
+    let place = tempfile::tempdir().unwrap();
+    certificates(place.path());
+    let path = |name: &str| place.path().join(name);
+    let tls = format!(
+        "  tls: {{certificate: {}, key: {}, clientcas: [{}]}}\n",
+        path("server.cert").display(),
+        path("server.key").display(),
+        path("ca.crt").display()
+    );
+    let peer = Peer::start(&tls);
+    let image = Image::new(4, &[100_000]);
+    let (_place, from) = store();
+    image.keep(&from);
+    let name = reference(&peer.name("x/y:1"));
+
+    // Loopback needs no authority, but this server wants to know its clients.
+    let (unknown, _) = client(|_| {});
+    let error = unknown.push(&name, &from, push_request(&image)).await.unwrap_err();
+    assert!(error.to_string().contains(&peer.name("x/y:1")), "{error}");
+
+    let certs = tempfile::tempdir().unwrap();
+    let host = certs.path().join(format!("127.0.0.1:{}", peer.port));
+    std::fs::create_dir(&host).unwrap();
+    for (from, to) in [("ca.crt", "ca.crt"), ("client.cert", "client.cert"), ("client.key", "client.key")] {
+        std::fs::copy(path(from), host.join(to)).unwrap();
+    }
+    let (known, _) = client(|settings| settings.hosts.certs_dirs.push(certs.path().to_owned()));
+    known.push(&name, &from, push_request(&image)).await.unwrap();
+
+    // Another authority for the same host is not believed.
+    let other = tempfile::tempdir().unwrap();
+    certificates(other.path());
+    std::fs::copy(other.path().join("ca.crt"), host.join("ca.crt")).unwrap();
+    let (wary, _) = client(|settings| settings.hosts.certs_dirs.push(certs.path().to_owned()));
+    let error = wary.push(&name, &from, push_request(&image)).await.unwrap_err();
+    assert!(error.hint().is_some_and(|hint| hint.contains("certificate")), "{error:?}");
+}
+
+#[tokio::test]
+async fn tls_on_loopback_is_found_out() {
+    let place = tempfile::tempdir().unwrap();
+    certificates(place.path());
+    let path = |name: &str| place.path().join(name);
+    let tls = format!(
+        "  tls: {{certificate: {}, key: {}}}\n",
+        path("server.cert").display(),
+        path("server.key").display()
+    );
+    let peer = Peer::start(&tls);
+    let image = Image::new(5, &[100_000]);
+    let (_place, from) = store();
+    image.keep(&from);
+    let name = reference(&peer.name("x/y:1"));
+    let (client, _) = client(|settings| settings.extra_ca.push(path("ca.crt")));
+    client.push(&name, &from, push_request(&image)).await.unwrap();
+    let (_place, to) = store();
+    client.pull(&name, &Platform::new("linux", "amd64", None), &to).await.unwrap();
+    assert!(image.is_in(&to));
+}
+
+#[tokio::test]
+async fn docker_registry_as_a_mirror() {
+    let upstream = Peer::start("");
+    let image = Image::new(6, &[100_000, 50_000]);
+    let (_place, from) = store();
+    image.keep(&from);
+    let (pusher, _) = client(|_| {});
+    pusher.push(&reference(&upstream.name("library/debian:1")), &from, push_request(&image)).await.unwrap();
+    // A pull-through cache of the other one.
+    let mirror = Peer::start(&format!("proxy: {{remoteurl: http://127.0.0.1:{}}}\n", upstream.port));
+    let (client, _) = client(|settings| {
+        let json = format!("{{\"registry-mirrors\":[\"http://127.0.0.1:{}\"]}}", mirror.port);
+        settings.hosts.merge_daemon_json(json.as_bytes()).unwrap();
+        settings.proxies.https = Some("http://127.0.0.1:1".parse().unwrap());
+    });
+    let (_place, to) = store();
+    let resolved =
+        client.pull(&reference("debian:1"), &Platform::new("linux", "amd64", None), &to).await.unwrap();
+    assert_eq!(resolved.manifest.raw, image.manifest.raw);
+    assert!(image.is_in(&to));
+}

@@ -63,7 +63,7 @@ impl Layers {
     pub async fn trees(&self, layers: &[Digest]) -> Result<Vec<PathBuf>> {
         self.all(layers, Want::Tree).await?;
         let (store, layers) = (self.inner.store.clone(), layers.to_vec());
-        Solver::blocking(move || layers.iter().map(|layer| Ok(store.tree(layer)?)).collect()).await
+        Solver::blocking(move || Ok(store.trees(&store.view(&layers)?)?)).await
     }
 
     /// Makes the bytes of these layers present in some form.

@@ -37,7 +37,7 @@ pub(super) fn explain(error: &Error, source: &Source) -> Failure {
 /// Whether steps may have written something that the log holds.
 pub(super) fn has_output(error: &Error) -> bool {
     match error {
-        Error::Step { source, .. } => !matches!(**source, Error::Dockerfile(_)),
+        Error::Step { source, .. } => matches!(**source, Error::Command { .. } | Error::Sandbox(_)),
         _ => false,
     }
 }
@@ -53,6 +53,8 @@ fn step_message(name: &str, cause: &Error) -> String {
     let name = shortened(name, NAME);
     match cause {
         Error::Command { ending, .. } => format!("the command of {name} {ending}"),
+        // The client's words name the image and the place already.
+        Error::Registry { source, .. } => chain(&**source),
         // Transparent variants carry the text of what they wrap, whose own causes come after it.
         other => format!("{name}: {}", said(other)),
     }

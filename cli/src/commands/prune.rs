@@ -7,6 +7,9 @@ use crate::args::image::PruneArgs;
 use crate::failure::{Failure, Result};
 use crate::size;
 
+/// Where the store keeps what steps came to.
+const STEPS: &str = "steps";
+
 /// Removes what nothing needs.
 pub(super) async fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     if args.all && !args.force && !confirmed()? {
@@ -21,9 +24,15 @@ pub(super) async fn run(context: &Context, args: &PruneArgs) -> Result<()> {
                 store.untag(&record.name)?;
             }
             // Without its records no layer is held by the build cache.
-            forget(&store.root().join("steps"))?;
+            for key in store.record_keys(STEPS)? {
+                store.remove_record(STEPS, &key)?;
+            }
         }
-        Ok(store.collect()?)
+        store.collect().map_err(|error| {
+            let busy = matches!(error, layer_store::Error::Busy);
+            Failure::from(error)
+                .hint(busy.then(|| "try again when no build, pull or push is running".to_owned()))
+        })
     })
     .await?;
     print(&format!("Total reclaimed space: {}\n", size::bytes(bytes)))
@@ -38,14 +47,4 @@ fn confirmed() -> Result<bool> {
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-fn forget(records: &std::path::Path) -> Result<()> {
-    for entry in std::fs::read_dir(records)? {
-        let path = entry?.path();
-        let removed =
-            if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-        removed.map_err(|error| Failure::new(format!("cannot remove `{}`: {error}", path.display())))?;
-    }
-    Ok(())
 }

@@ -22,7 +22,11 @@ pub(super) async fn run(context: &Context, args: &RmiArgs) -> Result<()> {
             }
         }
         if prune && !lines.is_empty() {
-            store.collect()?;
+            match store.collect() {
+                // A running build may need what nothing names any more; the next collection takes it.
+                Ok(_) | Err(layer_store::Error::Busy) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok((lines, failure))
     })

@@ -38,7 +38,9 @@ impl<R: BufRead> ArchiveReader<R> {
         loop {
             match self.reader.next()? {
                 None => return Ok(None),
-                Some(Member::Entry { entry, extents, .. }) => return Ok(Some(ArchiveEntry { entry, extents })),
+                Some(Member::Entry { entry, extents, .. }) => {
+                    return Ok(Some(ArchiveEntry { entry, extents }));
+                }
                 Some(Member::Opaque(_) | Member::Nothing) => {}
             }
         }

@@ -38,7 +38,12 @@ fn add(tar: &mut Vec<u8>, line: &str, at: usize) -> Result<(), String> {
     let mut words = line.split_whitespace();
     let kind = words.next().ok_or("an empty line")?;
     let words: Vec<Vec<u8>> = words.map(|word| unescape(word, at)).collect::<Result<_, _>>()?;
-    let special = |letter: u8, data: Vec<u8>| Entry { kind: letter, name: b"special".to_vec(), data, ..Entry::default() };
+    let special = |letter: u8, data: Vec<u8>| Entry {
+        kind: letter,
+        name: b"special".to_vec(),
+        data,
+        ..Entry::default()
+    };
     match kind {
         "pax" | "global" => {
             let data = words.iter().flat_map(|word| record(word)).collect();

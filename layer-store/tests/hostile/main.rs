@@ -60,7 +60,9 @@ fn check(case: &Path) -> Result<(), String> {
     }
     match (expected.split_once(": "), indexed) {
         (Some(("error", part)), Err(error)) if error.contains(part) => Ok(()),
-        (Some(("error", part)), result) => Err(format!("should be an error with `{part}`, but is {result:?}")),
+        (Some(("error", part)), result) => {
+            Err(format!("should be an error with `{part}`, but is {result:?}"))
+        }
         (Some(("entries", "…")), Ok(())) => Ok(()),
         (Some(("entries", entries)), Ok(())) => {
             let actual = listed(&store.index(&diff_id).unwrap());

@@ -123,6 +123,13 @@ impl Credentials {
         Ok(found)
     }
 
+    /// Uses these credentials for the host from now on, and no others.
+    pub(crate) fn set(&self, host: &str, repository: &str, found: Found) {
+        let slot = Arc::new(tokio::sync::Mutex::new(Some(Some(found))));
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.insert((host.to_owned(), repository.to_owned()), slot);
+    }
+
     async fn look_up(&self, host: &str, repository: &str) -> Result<Option<Found>, CredentialError> {
         for file in self.read_files()? {
             match file.entry(host, repository) {

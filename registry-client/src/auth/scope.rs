@@ -51,9 +51,9 @@ impl Scopes {
             .all(|(resource, actions)| self.0.get(resource).is_some_and(|mine| mine.is_superset(actions)))
     }
 
-    /// Whether nothing but reading is asked for, so that an anonymous try is worth it.
+    /// Whether something is asked for, and nothing but reading, so that an anonymous try is worth it.
     pub(crate) fn only_pull(&self) -> bool {
-        self.0.values().flatten().all(|action| action == "pull")
+        !self.0.is_empty() && self.0.values().flatten().all(|action| action == "pull")
     }
 
     /// One text per resource, the `first` repository's before the others, since some token servers read one scope only.

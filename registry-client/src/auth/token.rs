@@ -14,7 +14,7 @@ use url::Url;
 use super::challenge::{self, Challenge};
 use super::scope::Scopes;
 use super::{Found, Secret};
-use crate::error::{Authorized, Error, Place};
+use crate::error::{Authorized, Error, Operation, Place};
 use crate::hosts::{Endpoint, address_of, authority_of};
 use crate::transport::{Answer, Body, HostState, Transport, backoff, target};
 
@@ -133,7 +133,7 @@ impl Transport {
                     continue;
                 }
             }
-            if !wanted.scopes.only_pull() {
+            if !wanted.scopes.only_pull() || wanted.place.operation == Operation::Login {
                 return Err(failed(error));
             }
             // A public image can be had without them; stale credentials should not stand in its way.

@@ -1,15 +1,19 @@
 //! Which endpoints serve a reference, in which order, and what each may do.
 
+mod containerd;
 mod daemon_json;
+mod endpoint;
 mod insecure;
+mod registries_conf;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use url::Url;
 
 use crate::error::{ConfigError, Error};
 use crate::reference::Reference;
 
+pub(crate) use endpoint::{Endpoint, HostCertificates, Role, authority_of};
 pub use insecure::{InsecureHost, InvalidInsecureHost};
 pub(crate) use insecure::{address_of, is_loopback};
 
@@ -25,6 +29,8 @@ pub struct HostSettings {
     /// `certs.d` directories: below each, `<host[:port]>/*.crt` are authorities to trust for that host, and
     /// `*.cert` with `*.key` a client certificate. All are read, in order.
     pub certs_dirs: Vec<PathBuf>,
+    hosts_tomls: Vec<containerd::HostsToml>,
+    rules: Vec<registries_conf::Rule>,
 }
 
 /// Who says which digest a tag names, where a registry has mirrors. Content is verified by digest in every case.
@@ -45,60 +51,69 @@ impl HostSettings {
         daemon_json::merge(self, json)
     }
 
-    /// The endpoints that serve `reference`.
+    /// Adds the rules of a `registries.conf` (version 2) of containers tools: mirrors of any registry, prefixes and where
+    /// they lead, what is blocked or insecure. Short names mean here what they mean to Docker, so the search lists of the
+    /// file are passed over.
+    pub fn merge_registries_conf(&mut self, text: &str) -> Result<(), ConfigError> {
+        self.rules.extend(registries_conf::parse(text)?);
+        Ok(())
+    }
+
+    /// Adds the text of containerd's `hosts.toml` for `host` (`docker.io`, `registry.example:5000` or `_default`). Paths in
+    /// it are relative to `directory`.
+    pub fn merge_hosts_toml(&mut self, host: &str, text: &str, directory: &Path) -> Result<(), ConfigError> {
+        self.hosts_tomls.push(containerd::parse(host, text, directory)?);
+        Ok(())
+    }
+
+    /// Adds every `<host>/hosts.toml` below a directory such as `/etc/containerd/certs.d`. A directory that is not there
+    /// adds nothing.
+    pub fn read_hosts_directory(&mut self, directory: &Path) -> Result<(), ConfigError> {
+        self.hosts_tomls.extend(containerd::read(directory)?);
+        Ok(())
+    }
+
+    /// The endpoints that serve `reference`, from the first of these that knows it: a `hosts.toml` of its registry, the
+    /// longest rule of a `registries.conf`, the mirrors of a `daemon.json` (docker.io only), the registry itself.
     pub(crate) fn plan(&self, reference: &Reference) -> Result<HostPlan, Error> {
+        let domain = reference.domain();
+        let nearest = self
+            .hosts_tomls
+            .iter()
+            .filter_map(|one| Some((one.closeness(domain)?, one)))
+            .min_by_key(|(far, _)| *far);
+        let mut endpoints = if let Some((_, file)) = nearest {
+            file.endpoints(self, reference)?
+        } else if let Some(rule) = registries_conf::find(&self.rules, reference) {
+            rule.endpoints(self, reference)?
+        } else {
+            self.docker_endpoints(reference)?
+        };
+        let has_alternatives = endpoints.len() > 1;
+        endpoints.iter_mut().for_each(|endpoint| endpoint.has_alternatives = has_alternatives);
+        Ok(HostPlan { endpoints })
+    }
+
+    /// Whether every mirror can be used as it is written.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.mirrors.iter().try_for_each(|mirror| self.mirror(mirror, "").map(drop))
+    }
+
+    fn mirror(&self, mirror: &Url, repository: &str) -> Result<Endpoint, ConfigError> {
+        let wrong =
+            |reason: &str| ConfigError { file: format!("mirror `{mirror}`"), reason: reason.to_owned() };
+        Endpoint::at(self, mirror, repository).map_err(wrong)
+    }
+
+    fn docker_endpoints(&self, reference: &Reference) -> Result<Vec<Endpoint>, ConfigError> {
         let mut endpoints = Vec::new();
         if reference.domain() == "docker.io" {
             for mirror in &self.mirrors {
                 endpoints.push(self.mirror(mirror, reference.repository())?);
             }
         }
-        endpoints.push(self.upstream(reference));
-        let has_alternatives = endpoints.len() > 1;
-        endpoints.iter_mut().for_each(|endpoint| endpoint.has_alternatives = has_alternatives);
-        Ok(HostPlan { endpoints })
-    }
-
-    fn mirror(&self, url: &Url, repository: &str) -> Result<Endpoint, ConfigError> {
-        let wrong = |reason: &str| ConfigError { file: format!("mirror `{url}`"), reason: reason.to_owned() };
-        let authority = authority_of(url).ok_or_else(|| wrong("it has no host"))?;
-        let schemes = match url.scheme() {
-            "http" => Schemes::Http,
-            "https" => Schemes::Https,
-            _ => return Err(wrong("its scheme is neither http nor https")),
-        };
-        Ok(Endpoint {
-            role: Role::Mirror,
-            verify: !self.is_insecure(&authority),
-            schemes,
-            prefix: url.path().trim_end_matches('/').to_owned(),
-            credentials: authority.clone(),
-            authority,
-            repository: repository.to_owned(),
-            has_alternatives: true,
-        })
-    }
-
-    fn upstream(&self, reference: &Reference) -> Endpoint {
-        let domain = reference.domain();
-        let authority = if domain == "docker.io" { "registry-1.docker.io" } else { domain };
-        let (schemes, verify) = if is_loopback(authority) {
-            (Schemes::HttpThenHttps, false)
-        } else if self.is_insecure(authority) {
-            (Schemes::HttpsThenHttp, false)
-        } else {
-            (Schemes::Https, true)
-        };
-        Endpoint {
-            role: Role::Upstream,
-            authority: authority.to_owned(),
-            schemes,
-            verify,
-            prefix: String::new(),
-            credentials: domain.to_owned(),
-            repository: reference.repository().to_owned(),
-            has_alternatives: false,
-        }
+        endpoints.push(Endpoint::upstream(self, reference.domain(), reference.repository()));
+        Ok(endpoints)
     }
 
     /// Whether the host may be reached without verified TLS.
@@ -114,63 +129,21 @@ pub(crate) struct HostPlan {
 }
 
 impl HostPlan {
+    /// Those that may be asked for the manifest of `reference`: a tag's only where they are believed about tags.
+    pub(crate) fn for_manifest(&self, reference: &Reference) -> impl Iterator<Item = &Endpoint> {
+        let by_digest = reference.digest().is_some();
+        self.endpoints.iter().filter(move |one| if by_digest { one.pulls } else { one.resolves })
+    }
+
+    /// Those that may be asked for blobs.
+    pub(crate) fn for_blobs(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().filter(|one| one.pulls)
+    }
+
     /// The only endpoint that is written to.
     pub(crate) fn upstream(&self) -> Option<&Endpoint> {
         self.endpoints.last()
     }
-}
-
-/// One place that serves a repository.
-#[derive(Debug, Clone)]
-pub(crate) struct Endpoint {
-    pub(crate) role: Role,
-    /// `host[:port]` to connect to.
-    pub(crate) authority: String,
-    pub(crate) schemes: Schemes,
-    /// Whether certificates are verified.
-    pub(crate) verify: bool,
-    /// What stands before `/v2/`.
-    pub(crate) prefix: String,
-    /// Under which host credentials are looked up: a mirror's own, never the upstream's.
-    pub(crate) credentials: String,
-    /// The repository as this endpoint calls it.
-    pub(crate) repository: String,
-    /// Whether another endpoint serves the same content.
-    pub(crate) has_alternatives: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    Mirror,
-    Upstream,
-}
-
-/// Which schemes are tried, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Schemes {
-    Http,
-    Https,
-    /// Loopback: nearly always plain http.
-    HttpThenHttps,
-    /// Insecure by configuration: TLS without verification, then plain http, as Docker does.
-    HttpsThenHttp,
-}
-
-impl Schemes {
-    pub(crate) fn in_order(self) -> &'static [&'static str] {
-        match self {
-            Self::Http => &["http"],
-            Self::Https => &["https"],
-            Self::HttpThenHttps => &["http", "https"],
-            Self::HttpsThenHttp => &["https", "http"],
-        }
-    }
-}
-
-/// `host[:port]` of a URL, IPv6 in brackets, without the scheme's own port.
-pub(crate) fn authority_of(url: &Url) -> Option<String> {
-    let host = url.host_str().filter(|host| !host.is_empty())?;
-    Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
 }
 
 #[cfg(test)]
@@ -188,23 +161,23 @@ mod tests {
         let plan = |name: &str| -> Vec<String> {
             let plan = settings.plan(&name.parse().unwrap()).unwrap();
             let show = |one: &Endpoint| {
-                format!("{:?} {}{} {} {}", one.schemes, one.authority, one.prefix, one.repository, one.verify)
+                format!("{:?} {}{} {} {}", one.schemes, one.authority, one.api, one.repository, one.verify)
             };
             plan.endpoints.iter().map(show).collect()
         };
         assert_eq!(
             plan("debian"),
             [
-                "Http 127.0.0.1:5001 library/debian false",
-                "Https m.example/hub library/debian true",
-                "Https registry-1.docker.io library/debian true",
+                "Http 127.0.0.1:5001/v2 library/debian false",
+                "Https m.example/hub/v2 library/debian true",
+                "Https registry-1.docker.io/v2 library/debian true",
             ]
         );
-        assert_eq!(plan("ghcr.io/a/b"), ["Https ghcr.io a/b true"]);
-        assert_eq!(plan("10.1.2.3/a"), ["HttpsThenHttp 10.1.2.3 a false"]);
-        assert_eq!(plan("r.example:5000/a"), ["HttpsThenHttp r.example:5000 a false"]);
-        assert_eq!(plan("r.example/a"), ["Https r.example a true"]);
-        assert_eq!(plan("localhost:5000/a"), ["HttpThenHttps localhost:5000 a false"]);
-        assert_eq!(plan("[::1]:5000/a"), ["HttpThenHttps [::1]:5000 a false"]);
+        assert_eq!(plan("ghcr.io/a/b"), ["Https ghcr.io/v2 a/b true"]);
+        assert_eq!(plan("10.1.2.3/a"), ["HttpsThenHttp 10.1.2.3/v2 a false"]);
+        assert_eq!(plan("r.example:5000/a"), ["HttpsThenHttp r.example:5000/v2 a false"]);
+        assert_eq!(plan("r.example/a"), ["Https r.example/v2 a true"]);
+        assert_eq!(plan("localhost:5000/a"), ["HttpThenHttps localhost:5000/v2 a false"]);
+        assert_eq!(plan("[::1]:5000/a"), ["HttpThenHttps [::1]:5000/v2 a false"]);
     }
 }

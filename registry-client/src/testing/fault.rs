@@ -34,6 +34,8 @@ pub enum Action {
     StallAfter(u64),
     /// The answer comes after a time.
     Delay(Duration),
+    /// The body comes at so many bytes per second.
+    Throttle(u64),
     /// The announced length is so much more than the body's (or less).
     LieAboutLength(i64),
     /// No length is announced; the body ends with the connection.

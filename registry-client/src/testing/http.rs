@@ -1,6 +1,7 @@
 //! As much of HTTP/1.1 as a test needs, with every byte in hand.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -204,7 +205,13 @@ async fn send(
         Some(Action::StallAfter(at)) => (usize::try_from(*at).unwrap_or(0).min(bytes.len()), true),
         _ => (bytes.len(), false),
     };
+    let start = tokio::time::Instant::now();
+    let mut written = 0;
     for piece in bytes[..end].chunks(64 << 10) {
+        if let Some(Action::Throttle(speed)) = fault {
+            tokio::time::sleep_until(start + Duration::from_secs_f64(written as f64 / *speed as f64)).await;
+        }
+        written += piece.len();
         if stream.write_all(piece).await.is_err() {
             return false;
         }
@@ -213,7 +220,7 @@ async fn send(
         }
     }
     if then_stall {
-        tokio::time::sleep(std::time::Duration::from_secs(3600)).await;
+        tokio::time::sleep(Duration::from_secs(3600)).await;
     }
     end == bytes.len() && announced == bytes.len() as u64 && !no_length
 }

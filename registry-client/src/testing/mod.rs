@@ -141,6 +141,11 @@ impl TestRegistry {
         self.state().faults.push(fault);
     }
 
+    /// Takes all faults away.
+    pub fn heal(&self) {
+        self.state().faults.clear();
+    }
+
     /// Stores a blob.
     pub fn put_blob(&self, repository: &str, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);

@@ -44,7 +44,7 @@ pub(crate) fn answer(shared: &Shared, request: &Request, body: &[u8]) -> Respons
         "/blobs/" => blob(&state, repository, name),
         "/manifests/" => manifest(&mut state, request, repository, name, body),
         "/tags/" => tags(&state, repository, &query),
-        _ => error(404, "UNSUPPORTED", "no referrers here"),
+        _ => referrers(&state, repository, name),
     }
 }
 
@@ -147,14 +147,17 @@ fn refuse(
                     .any(|(one, actions)| one == resource && actions.split(',').any(|one| one == action))
             };
             let fine = granted.is_some_and(|scopes| {
-                wanted.iter().all(|(resource, action)| allows(scopes, resource, action))
+                // The front page wants a token, whatever it allows.
+                repository.is_empty()
+                    || wanted.iter().all(|(resource, action)| allows(scopes, resource, action))
             });
             if fine {
                 return None;
             }
-            let scope = format!("repository:{repository}:{action}");
-            let challenge =
-                format!("Bearer realm=\"http://{host}/token\",service=\"test\",scope=\"{scope}\"");
+            let mut challenge = format!("Bearer realm=\"http://{host}/token\",service=\"test\"");
+            if !repository.is_empty() {
+                challenge.push_str(&format!(",scope=\"repository:{repository}:{action}\""));
+            }
             Some(error(401, "UNAUTHORIZED", "authentication required").with("WWW-Authenticate", challenge))
         }
     }
@@ -222,6 +225,28 @@ fn tags(state: &State, repository: &str, query: &HashMap<String, String>) -> Res
         }
         None => response,
     }
+}
+
+fn referrers(state: &State, repository: &str, name: &str) -> Response {
+    if !state.referrers {
+        return error(404, "UNSUPPORTED", "no referrers here");
+    }
+    let manifests = state.repositories.get(repository).map(|found| &found.manifests);
+    let refers = |(digest, (kind, bytes)): (&Digest, &(String, Arc<[u8]>))| {
+        let json: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+        (json["subject"]["digest"] == name).then(|| {
+            serde_json::json!({
+                "mediaType": kind, "digest": digest, "size": bytes.len(), "artifactType": json["artifactType"],
+                "annotations": json["annotations"],
+            })
+        })
+    };
+    let list: Vec<_> = manifests.into_iter().flatten().filter_map(refers).collect();
+    let index = serde_json::json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": list,
+    });
+    Response::new(200, index.to_string().into_bytes())
+        .with("Content-Type", "application/vnd.oci.image.index.v1+json")
 }
 
 fn upload(

@@ -98,9 +98,12 @@ impl Answer {
         self.url.join(self.headers.get(LOCATION)?.to_str().ok()?).ok()
     }
 
-    /// Whether this is a TLS server's answer to plain http.
-    pub(super) fn wants_https(&self) -> bool {
+    /// Whether this may be a TLS server's answer to plain http. That of a HEAD has no words to tell by.
+    pub(super) fn may_want_https(&self) -> bool {
         self.status == StatusCode::BAD_REQUEST && {
+            if self.text.is_empty() {
+                return true;
+            }
             let text = String::from_utf8_lossy(&self.text).to_ascii_lowercase();
             text.contains("https server") || text.contains("https port")
         }

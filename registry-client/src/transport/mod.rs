@@ -22,24 +22,25 @@ pub(crate) use body::{BlobPart, Body};
 pub(crate) use host::HostState;
 pub(crate) use retry::backoff;
 use retry::retry_after;
-use tls::HostCertificates;
 
 use crate::auth::Credentials;
 use crate::auth::challenge;
 use crate::auth::scope::Scopes;
 use crate::auth::token::{Ticket, Wanted};
 use crate::error::{ConnectionFailure, ConnectionKind, Error, Place, is_passing_status};
-use crate::hosts::{Endpoint, Role, authority_of};
+use crate::hosts::{Endpoint, HostCertificates, Role, authority_of};
 use crate::report::{Reporter, Transfer};
 use crate::settings::ClientSettings;
 
+/// Ranges of large blobs that one host is asked for at once; each takes 4 MiB of memory.
+const RANGES_AT_ONCE: usize = 8;
 const MOST_REDIRECTS: usize = 10;
 /// A host that broke down is left alone for so long: a mirror for the rest of any run, an upstream that has mirrors for
 /// a moment.
 const MIRROR_REST: Duration = Duration::from_secs(3600);
 const UPSTREAM_REST: Duration = Duration::from_secs(30);
 /// A registry may hash and move a whole blob before it answers.
-const COMMIT_PATIENCE: u32 = 10;
+const COMMIT_PATIENCE: u32 = 5;
 
 /// Makes requests, and keeps what is learnt about hosts.
 pub(crate) struct Transport {
@@ -84,6 +85,8 @@ pub(crate) struct Call<'a> {
 pub(crate) enum Target {
     /// Below `/v2/<repository>/`, with its query.
     Path(String),
+    /// The API's own address, which says whether the caller is welcome.
+    Root,
     /// An address that the registry gave.
     Url(Url),
 }
@@ -276,17 +279,26 @@ impl Transport {
         {
             return Ok((candidates[0], None));
         }
-        let mut first_error = None;
+        let (mut first_error, mut first_answer) = (None, None);
+        let lost = |source| Error::Connection { place: Box::new(call.place.clone()), source };
         for (scheme, is_last) in candidates.iter().zip([false, true]) {
             let url = base(call.endpoint, scheme)
                 .and_then(|base| url_of(call, &base))
                 .ok_or_else(|| no_address(call))?;
             match self.request(call, &url, None).await {
-                Ok(answer) if !is_last && answer.wants_https() => {}
+                Ok(answer) if !is_last && answer.may_want_https() => {
+                    first_answer = Some((*scheme, Some(answer)));
+                }
                 Ok(answer) => {
                     *known = Some(scheme);
                     return Ok((scheme, Some(answer)));
                 }
+                Err(error) if first_answer.is_some() => match error {
+                    Error::Connection { source, .. } if source.is_about_certificates() => {
+                        return Err(lost(source));
+                    }
+                    _ => break,
+                },
                 Err(error) => {
                     let other_scheme_may_do = match &error {
                         Error::Connection { source, .. } => match source.kind {
@@ -304,11 +316,17 @@ impl Transport {
                 }
             }
         }
-        Err(first_error.unwrap_or_else(|| no_address(call)))
+        match first_answer {
+            Some(found) => Ok(found),
+            None => Err(first_error.unwrap_or_else(|| no_address(call))),
+        }
     }
 
     async fn request(&self, call: &Call<'_>, url: &Url, ticket: Option<&Ticket>) -> Result<Answer, Error> {
         let mut headers = call.headers.clone();
+        if authority_of(url).as_deref() == Some(call.endpoint.authority.as_str()) {
+            headers.extend(call.endpoint.headers.clone());
+        }
         if let Some(ticket) = ticket {
             headers.insert(AUTHORIZATION, ticket.header.clone());
         }
@@ -334,6 +352,9 @@ impl Transport {
             let mut sent = headers.clone();
             if !target::same_origin(first, &url) {
                 sent.remove(AUTHORIZATION);
+                for name in endpoint.headers.keys() {
+                    sent.remove(name);
+                }
             }
             let response = self.exchange_once(endpoint, place, method.clone(), &url, &sent, body).await?;
             let status = response.status();
@@ -413,9 +434,9 @@ impl Transport {
 
     /// What is known about the host of `endpoint`.
     pub(crate) fn state(&self, endpoint: &Endpoint) -> Arc<HostState> {
-        let key = format!("{}{}", endpoint.authority, endpoint.prefix);
+        let key = format!("{}{}", endpoint.authority, endpoint.api);
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(HostState::new(self.settings.ranges.max(1) * 2));
+        let new = || Arc::new(HostState::new(RANGES_AT_ONCE));
         Arc::clone(hosts.entry(key).or_insert_with(new))
     }
 
@@ -442,7 +463,8 @@ impl Transport {
     fn client(&self, endpoint: &Endpoint, url: &Url) -> Result<reqwest::Client, Error> {
         let authority = authority_of(url).unwrap_or_default();
         let own = authority == endpoint.authority;
-        let certificates = HostCertificates::find(&self.settings.hosts.certs_dirs, &authority);
+        let certificates = if own { endpoint.certificates.clone() } else { HostCertificates::default() };
+        let certificates = certificates.with_those_of(&self.settings.hosts.certs_dirs, &authority);
         let security = match url.scheme() {
             "http" => Security::Plain,
             _ if own && endpoint.verify => Security::Verified,
@@ -451,10 +473,10 @@ impl Transport {
             _ if own || self.settings.hosts.is_insecure(&authority) => Security::Unverified,
             _ => Security::Verified,
         };
-        let connect_timeout = match endpoint.role {
+        let connect_timeout = endpoint.connect_timeout.unwrap_or(match endpoint.role {
             Role::Mirror => self.settings.mirror_connect_timeout,
             Role::Upstream => self.settings.connect_timeout,
-        };
+        });
         let profile = Profile { security, certificates, connect_timeout };
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&profile) {
@@ -522,18 +544,25 @@ impl Transport {
 
 /// The endpoint's address, without the repository.
 fn base(endpoint: &Endpoint, scheme: &str) -> Option<Url> {
-    Url::parse(&format!("{scheme}://{}{}/v2/", endpoint.authority, endpoint.prefix)).ok()
+    Url::parse(&format!("{scheme}://{}{}/", endpoint.authority, endpoint.api)).ok()
 }
 
 fn url_of(call: &Call<'_>, base: &Url) -> Option<Url> {
     match &call.target {
         Target::Url(url) => Some(url.clone()),
-        Target::Path(path) => Url::parse(&format!("{base}{}/{path}", call.endpoint.repository)).ok(),
+        Target::Root => Some(base.clone()),
+        Target::Path(path) => {
+            let mut url = Url::parse(&format!("{base}{}/{path}", call.endpoint.repository)).ok()?;
+            if let Some(namespace) = &call.endpoint.namespace {
+                url.query_pairs_mut().append_pair("ns", namespace);
+            }
+            Some(url)
+        }
     }
 }
 
 fn no_address(call: &Call<'_>) -> Error {
-    let reason = format!("`{}{}` is no address", call.endpoint.authority, call.endpoint.prefix);
+    let reason = format!("`{}{}` is no address", call.endpoint.authority, call.endpoint.api);
     Error::Answer { place: Box::new(call.place.clone()), reason }
 }
 

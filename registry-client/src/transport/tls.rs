@@ -10,21 +10,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::error::{ConfigError, Error};
-
-/// The certificates of one host in the `certs.d` directories.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub(crate) struct HostCertificates {
-    /// Authorities to trust beside the system's.
-    pub(crate) authorities: Vec<PathBuf>,
-    /// A certificate of the client's own and its key.
-    pub(crate) client: Option<(PathBuf, PathBuf)>,
-}
+use crate::hosts::HostCertificates;
 
 impl HostCertificates {
-    /// Reads the names below `<directory>/<authority>/` of each directory: `*.crt` are authorities, `*.cert` with `*.key`
+    /// These, and those named below `<directory>/<authority>/` of each directory: `*.crt` are authorities, `*.cert` with `*.key`
     /// of the same name is a pair (Docker's rule). The port has to match literally.
-    pub(crate) fn find(directories: &[PathBuf], authority: &str) -> Self {
-        let mut found = Self::default();
+    pub(crate) fn with_those_of(mut self, directories: &[PathBuf], authority: &str) -> Self {
+        let found = &mut self;
         for directory in directories {
             let Ok(names) = std::fs::read_dir(directory.join(authority)) else { continue };
             let mut paths: Vec<PathBuf> = names.flatten().map(|entry| entry.path()).collect();
@@ -39,11 +31,7 @@ impl HostCertificates {
                 }
             }
         }
-        found
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self
     }
 }
 

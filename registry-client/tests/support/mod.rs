@@ -36,9 +36,10 @@ impl Remembering {
 /// A client that is quick to give up, and what it reports.
 pub(crate) fn client(change: impl FnOnce(&mut ClientSettings)) -> (Client, Arc<Remembering>) {
     let mut settings = ClientSettings {
-        idle_timeout: Duration::from_millis(400),
-        connect_timeout: Duration::from_millis(800),
-        mirror_connect_timeout: Duration::from_millis(400),
+        // Long enough for a machine that compiles something else meanwhile.
+        idle_timeout: Duration::from_secs(2),
+        connect_timeout: Duration::from_secs(3),
+        mirror_connect_timeout: Duration::from_secs(1),
         retries: 2,
         ..ClientSettings::default()
     };

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use layer_store::layer::Form;
+use layer_store::store::Durability;
 use layer_store::{Digest, Store, StoreOptions, View};
 
 mod archives;
 mod case;
+mod keys;
 mod model;
 mod recipe;
 
@@ -26,7 +28,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store"), StoreOptions::default()).unwrap();
+        let options = StoreOptions { durability: Durability::None, ..StoreOptions::default() };
+        let store = Store::open(&directory.path().join("store"), options).unwrap();
         Self { directory, store }
     }
 
@@ -45,8 +48,7 @@ impl World {
     }
 
     fn context(&self, case: &Case) -> LocalContext {
-        let path = self.directory.path().join("context");
-        std::fs::create_dir_all(&path).unwrap();
+        let path = tempfile::tempdir_in(self.directory.path()).unwrap().keep();
         for archive in &case.archives {
             std::fs::write(path.join(&archive.name), archive.bytes()).unwrap();
         }
@@ -78,7 +80,7 @@ fn run(world: &World, case: &Case) -> Result<Outcome, CopyError> {
         selection.verify()?;
         new
     };
-    let mut layer: Vec<Line> = new.iter().map(|entry| Line::of_new(entry)).collect();
+    let mut layer: Vec<Line> = new.iter().map(Line::of_new).collect();
     layer.sort_by(|a, b| a.path.cmp(&b.path));
     let diff_id = world.store.write_layer(new, Form::Tar).unwrap();
     let mut all = base;
@@ -99,9 +101,8 @@ fn testdata() -> PathBuf {
 }
 
 /// One case; the message if it fails.
-fn check(case: &Case) -> Result<(), String> {
-    let world = World::new();
-    match (run(&world, case), &case.error) {
+fn check(world: &World, case: &Case) -> Result<(), String> {
+    match (run(world, case), &case.error) {
         (Err(error), Some(expected)) => {
             let text = message(&error);
             if text.contains(expected) { Ok(()) } else { Err(format!("error: {text}\nexpected: {expected}")) }
@@ -120,7 +121,9 @@ fn check(case: &Case) -> Result<(), String> {
 fn message(error: &CopyError) -> String {
     match error {
         CopyError::NotFound { ignored_by: Some(rule), .. } => format!("{error} (ignored by `{rule}`)"),
-        CopyError::NotFound { nearest, .. } if !nearest.is_empty() => format!("{error} (nearest {nearest:?})"),
+        CopyError::NotFound { nearest, .. } if !nearest.is_empty() => {
+            format!("{error} (nearest {nearest:?})")
+        }
         _ => error.to_string(),
     }
 }
@@ -146,13 +149,15 @@ fn compare(actual: &[Line], expected: Option<&[Line]>, what: &str) -> Result<(),
 fn cases() {
     let mut failures = String::new();
     let mut count = 0;
-    let mut files: Vec<_> = std::fs::read_dir(testdata()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let world = World::new();
+    let mut files: Vec<_> =
+        std::fs::read_dir(testdata()).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     for file in files.iter().filter(|path| path.extension().is_some_and(|extension| extension == "cases")) {
         let text = std::fs::read_to_string(file).unwrap();
         for case in case::parse(&text) {
             count += 1;
-            if let Err(why) = check(&case) {
+            if let Err(why) = check(&world, &case) {
                 let file = file.file_name().unwrap().to_string_lossy();
                 failures.push_str(&format!("--- {file}: {}\n{why}\n", case.name));
             }

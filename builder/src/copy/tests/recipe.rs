@@ -40,8 +40,15 @@ impl Line {
             'w' => 0,
             _ => 0o644,
         };
-        let mut line =
-            Self { kind, path, mode, owner: (0, 0), mtime: None, xattrs: BTreeMap::new(), body: String::new() };
+        let mut line = Self {
+            kind,
+            path,
+            mode,
+            owner: (0, 0),
+            mtime: None,
+            xattrs: BTreeMap::new(),
+            body: String::new(),
+        };
         while let Some((word, quoted)) = words.next() {
             if *quoted {
                 line.body.clone_from(word);
@@ -116,9 +123,11 @@ impl Line {
     }
 }
 
-/// The filesystem of a view as lines, bytes read from the store.
+/// The filesystem of a view as lines, bytes read from the store. The first name of a file is the file, others are hard
+/// links to it.
 pub(super) fn of_view(store: &Store, view: &View) -> Vec<Line> {
     let mut lines = Vec::new();
+    let mut names: BTreeMap<_, Vec<u8>> = BTreeMap::new();
     for located in view.walk(b"") {
         let entry = located.entry;
         if entry.path.is_empty() {
@@ -126,13 +135,19 @@ pub(super) fn of_view(store: &Store, view: &View) -> Vec<Line> {
         }
         let (kind, body) = match &entry.kind {
             Kind::Directory { .. } => ('d', String::new()),
-            Kind::File { .. } => {
-                let mut text = String::new();
-                let mut file = store.open_file(&located.diff_id, &entry.path).unwrap();
-                file.read_to_string(&mut text).unwrap();
-                ('f', text)
+            Kind::File { .. } | Kind::Hardlink { .. } => {
+                let content = view.content(located).unwrap();
+                let identity = (content.diff_id, content.entry.path.clone());
+                if let Some(name) = names.get(&identity) {
+                    ('h', lossy(name))
+                } else {
+                    names.insert(identity, entry.path.clone());
+                    let mut bytes = Vec::new();
+                    let mut file = store.open_file(&content.diff_id, &content.entry.path).unwrap();
+                    file.read_to_end(&mut bytes).unwrap();
+                    ('f', lossy(&bytes))
+                }
             }
-            Kind::Hardlink { target } => ('h', lossy(target)),
             Kind::Symlink { target } => ('l', lossy(target)),
             Kind::CharDevice { major, minor } => ('c', format!("{major},{minor}")),
             Kind::BlockDevice { major, minor } => ('b', format!("{major},{minor}")),
@@ -165,7 +180,8 @@ pub(super) fn make(root: &Path, lines: &[Line]) {
             'f' => std::fs::write(&path, &line.body).unwrap(),
             'l' => symlink(&line.body, &path).unwrap(),
             'h' => std::fs::hard_link(root.join(&line.body), &path).unwrap(),
-            'p' => rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o644.into(), 0).unwrap(),
+            'p' => rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o644.into(), 0)
+                .unwrap(),
             's' => drop(std::os::unix::net::UnixListener::bind(&path).unwrap()),
             kind => panic!("`{kind}` cannot be in a context"),
         }
@@ -173,7 +189,8 @@ pub(super) fn make(root: &Path, lines: &[Line]) {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(line.mode)).unwrap();
         }
         for (name, value) in &line.xattrs {
-            rustix::fs::setxattr(&path, name.as_str(), value.as_bytes(), rustix::fs::XattrFlags::empty()).unwrap();
+            rustix::fs::setxattr(&path, name.as_str(), value.as_bytes(), rustix::fs::XattrFlags::empty())
+                .unwrap();
         }
     }
     // Backwards, since making a child changes its directory's time.
