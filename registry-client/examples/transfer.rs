@@ -1,9 +1,10 @@
 //! Pulls an image into a store, or pushes one that was pulled: `transfer pull|push REFERENCE STORE [TARGET]`. For
-//! measuring the client alone, with `time`.
+//! measuring the client alone, with `time`: the store does not wait for the disk.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use layer_store::store::Durability;
 use layer_store::{Platform, Store, StoreOptions};
 use registry_client::{Client, ClientSettings, Error, PushRequest, Reference, Silent};
 
@@ -13,7 +14,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [action, reference, place, rest @ ..] = &arguments[..] else {
         return Err("transfer pull|push REFERENCE STORE [TARGET]".into());
     };
-    let store = Arc::new(Store::open(Path::new(place), StoreOptions::default())?);
+    let store = Arc::new(Store::open(
+        Path::new(place),
+        StoreOptions { durability: Durability::None, ..StoreOptions::default() },
+    )?);
     let client = Client::new(ClientSettings::default(), Arc::new(Silent))?;
     let reference: Reference = reference.parse()?;
     match (action.as_str(), rest) {
