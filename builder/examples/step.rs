@@ -45,10 +45,10 @@ async fn run(arguments: Vec<OsString>) -> Result<i32, Box<dyn std::error::Error>
             "--cwd" => step.cwd = value()?.into(),
             "--repeat" => repeat = value()?.to_str().unwrap_or_default().parse()?,
             "--isolation" => {
-                isolation = serde_json::from_value(value()?.into_string().unwrap_or_default().into())?
+                isolation = serde_json::from_value(value()?.into_string().unwrap_or_default().into())?;
             }
             "--net" => {
-                step.network = serde_json::from_value(value()?.into_string().unwrap_or_default().into())?
+                step.network = serde_json::from_value(value()?.into_string().unwrap_or_default().into())?;
             }
             "--user" => {
                 let ids = value()?.into_string().unwrap_or_default();

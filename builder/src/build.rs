@@ -93,7 +93,7 @@ impl Engine {
         warnings.extend(findings);
         let _in_use = self.store.in_use()?;
         let resolver = Resolver::new(self.store.clone(), self.client.clone(), request.pull);
-        let lowering = lower(&parsed, &request.dockerfile, &request.options, &resolver);
+        let lowering = lower(&parsed, &request.options, &resolver);
         let Lowered { graph, image, warnings: more } = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Error::Cancelled),
@@ -147,10 +147,7 @@ impl Engine {
         Ok(built)
     }
 
-    fn contexts(
-        &self,
-        request: &BuildRequest,
-    ) -> Result<(HashMap<String, Arc<LocalContext>>, Vec<Arc<StatIndex>>)> {
+    fn contexts(&self, request: &BuildRequest) -> Result<(Contexts, Vec<Arc<StatIndex>>)> {
         let (mut contexts, mut indexes) = (HashMap::new(), Vec::new());
         let main =
             request.context.iter().map(|directory| ("", directory, request.dockerfile_path.as_deref()));
@@ -266,6 +263,9 @@ impl Engine {
         Ok(())
     }
 }
+
+/// Context directories by name; the main one is empty.
+type Contexts = HashMap<String, Arc<LocalContext>>;
 
 /// A solved image.
 struct SolvedTarget {

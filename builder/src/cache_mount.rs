@@ -41,12 +41,16 @@ const PRIVATE_COPIES: u32 = 64;
 
 /// Opens the cache, and makes it if it is new.
 pub(crate) fn open(store: &Store, request: &Request) -> Result<Cache> {
-    if request.seed.is_some() {
-        return Err(Error::invalid("`--mount=type=cache,from=…` is not supported yet"));
-    }
     let key = |copy: u32| {
         let mut hasher = Hasher::default();
         hasher.field("cache-mount").field(&request.id).field(copy.to_le_bytes());
+        // A cache that begins with something else is another cache.
+        if let Some((view, source)) = &request.seed {
+            hasher.field(source);
+            for (layer, _) in view.layers() {
+                hasher.field(layer.as_bytes());
+            }
+        }
         hasher.finish()
     };
     match request.sharing {
@@ -79,6 +83,14 @@ fn make(store: &Store, request: &Request, key: &Digest) -> Result<PathBuf> {
     };
     match fs::create_dir(&path) {
         Ok(()) => {
+            if let Some((view, source)) = &request.seed {
+                let part = view.resolve(source.trim_start_matches('/').as_bytes(), true)?.path;
+                if let Err(error) = crate::output::directory::write_part(store, view, &part, &path) {
+                    // Half a seed is none.
+                    let _ = fs::remove_dir_all(&path);
+                    return Err(error);
+                }
+            }
             fs::set_permissions(&path, fs::Permissions::from_mode(request.mode & 0o7777))
                 .map_err(|error| failed("set the mode of", error))?;
             if (request.uid, request.gid) != (0, 0) {

@@ -52,7 +52,16 @@ impl Engine {
         }
         file.rewind().map_err(failed)?;
         let size = hasher.bytes();
-        arrived(name, Fetched { name: "context".to_owned(), file: Arc::new(file), size, digest: hasher.finish(), mtime: 0 })
+        arrived(
+            name,
+            Fetched {
+                name: "context".to_owned(),
+                file: Arc::new(file),
+                size,
+                digest: hasher.finish(),
+                mtime: 0,
+            },
+        )
     }
 
     /// Fetches a context by URL: an archive, or a Dockerfile.
@@ -130,8 +139,10 @@ fn arrived(name: &str, fetched: Fetched) -> Result<Arrived> {
         }
     }
     let head = &head[..length];
-    let compressed: [&[u8]; 4] = [&[0x1f, 0x8b], b"BZh", &[0xfd, b'7', b'z', b'X', b'Z', 0], &[0x28, 0xb5, 0x2f, 0xfd]];
-    let archive = compressed.iter().any(|magic| head.starts_with(magic)) || head.get(257..262) == Some(b"ustar");
+    let compressed: [&[u8]; 4] =
+        [&[0x1f, 0x8b], b"BZh", &[0xfd, b'7', b'z', b'X', b'Z', 0], &[0x28, 0xb5, 0x2f, 0xfd]];
+    let archive =
+        compressed.iter().any(|magic| head.starts_with(magic)) || head.get(257..262) == Some(b"ustar");
     if archive {
         return Ok(Arrived::Archive(fetched));
     }
@@ -140,7 +151,9 @@ fn arrived(name: &str, fetched: Fetched) -> Result<Arrived> {
     file.rewind().map_err(failed)?;
     file.take(DOCKERFILE_LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > DOCKERFILE_LIMIT {
-        return Err(Error::invalid(format!("the Dockerfile of `{name}` is larger than {DOCKERFILE_LIMIT} bytes")));
+        return Err(Error::invalid(format!(
+            "the Dockerfile of `{name}` is larger than {DOCKERFILE_LIMIT} bytes"
+        )));
     }
     text(name, bytes).map(Arrived::Dockerfile)
 }

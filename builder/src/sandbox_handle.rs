@@ -36,7 +36,9 @@ impl SandboxHandle {
         // The store calls from threads that may block and, when a value is dropped, from the runtime's own.
         let sandbox = match self.sandbox.get() {
             Some(sandbox) => sandbox,
-            None => tokio::task::block_in_place(|| self.runtime.block_on(self.get())).map_err(io::Error::other)?,
+            None => {
+                tokio::task::block_in_place(|| self.runtime.block_on(self.get())).map_err(io::Error::other)?
+            }
         };
         Ok(sandbox.custodian())
     }

@@ -57,7 +57,7 @@ impl LocalContext {
         }
         let path = path.join(below);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let root = rustix::fs::openat2(&whole.root, below, flags, Mode::empty(), resolve)
             .map_err(|error| ContextError::Open { path: path.clone(), source: error.into() })?;
         Ok(Self { path, root: Arc::new(root), ..whole })

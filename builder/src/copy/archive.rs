@@ -53,7 +53,8 @@ pub(super) fn unpack(
         // The bytes of a plain tar are taken from where they are.
         Opened::File(file) if !is_compressed(&file) => {
             let file = Arc::new(file);
-            let input = BufReader::with_capacity(256 * 1024, Positioned { file: Arc::clone(&file), position: 0 });
+            let input =
+                BufReader::with_capacity(256 * 1024, Positioned { file: Arc::clone(&file), position: 0 });
             unpacking.all(store, input, &file)?;
         }
         opened => {
@@ -135,7 +136,8 @@ fn decompress(mut input: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
         Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),
         Compression::Xz => {
-            let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
+            let stream =
+                liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
             Box::new(liblzma::bufread::XzDecoder::new_stream(input, stream))
         }
         Compression::Zstd => Box::new(zstd::Decoder::with_buffer(input)?),
@@ -147,12 +149,11 @@ fn spool(store: &Store) -> Result<File, CopyError> {
     let scratch = store.scratch()?;
     let path = scratch.path().join("spool");
     // The name goes with the scratch directory; the file stays as long as somebody has it open.
-    File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .map_err(|source| CopyError::Io { action: "create", path: path.display().to_string(), source })
+    File::options().read(true).write(true).create_new(true).open(&path).map_err(|source| CopyError::Io {
+        action: "create",
+        path: path.display().to_string(),
+        source,
+    })
 }
 
 /// Reads a file by position, so that others may too.
@@ -208,7 +209,9 @@ impl Unpacking<'_, '_> {
                 Ok(None) => break,
                 Ok(Some(ArchiveEntry { entry, extents })) => {
                     let inode = self.put(&entry, data)?;
-                    if let (Some(inode), Some(extents), Kind::File { size, .. }) = (inode, extents, &entry.kind) {
+                    if let (Some(inode), Some(extents), Kind::File { size, .. }) =
+                        (inode, extents, &entry.kind)
+                    {
                         sparse.push((inode, extents, *size, entry.path.clone()));
                     }
                 }
@@ -286,7 +289,8 @@ impl Unpacking<'_, '_> {
         let parent = path::parent(path);
         let name = path::name(path);
         let stuck = |why: &path::Unresolved| self.refuse(path, why.reason());
-        let literal = self.draft.resolve_parent(&self.root, parent, Dots::AsKernel).map_err(|why| stuck(&why))?;
+        let literal =
+            self.draft.resolve_parent(&self.root, parent, Dots::AsKernel).map_err(|why| stuck(&why))?;
         let full = self.draft.resolve(&self.root, parent, Dots::AsKernel).map_err(|why| stuck(&why))?;
         match (self.draft.find(&literal), self.draft.find(&full)) {
             (None, _) => make_directories(self.draft, &full, DIRECTORY_MODE, None)?,

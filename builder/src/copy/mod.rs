@@ -27,8 +27,8 @@ pub use place::{entries, workdir};
 pub use request::{Owner, Request};
 pub use select::{Fetched, Selection, Source, select};
 
-use patterns::Patterns;
 pub(crate) use archive::Opened;
+use patterns::Patterns;
 pub(crate) use tree::{Body, Detail, Identity, Node, Tree, Xattrs, counts};
 
 #[cfg(test)]

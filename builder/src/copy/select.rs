@@ -314,7 +314,8 @@ fn descend(
         let path = path::child(relative, name);
         let taken = filter.takes(&path);
         let is_dir = matches!(node.body, Body::Directory);
-        if !taken && !(is_dir && filter.may_take_below(&path)) {
+        let entered = is_dir && filter.may_take_below(&path);
+        if !taken && !entered {
             continue;
         }
         let at = picked.len();
@@ -398,7 +399,11 @@ impl Tree for LooseFiles {
         match self.file(path, node) {
             FileSource::Range { file, .. } => {
                 // A clone would share its position with whoever fetched it.
-                let fail = |source| CopyError::Io { action: "open", path: String::from_utf8_lossy(path).into(), source };
+                let fail = |source| CopyError::Io {
+                    action: "open",
+                    path: String::from_utf8_lossy(path).into(),
+                    source,
+                };
                 let again = format!("/proc/self/fd/{}", file.as_raw_fd());
                 File::open(again).map(Opened::File).map_err(fail)
             }

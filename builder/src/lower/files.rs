@@ -36,7 +36,7 @@ impl Lowering<'_> {
         span: Span,
     ) -> Result<()> {
         let origin = match &copy.from {
-            Some(from) => self.from_name(&from.text, true, state, from.span).await?,
+            Some(from) => self.origin(&from.text, true, state, from.span).await?,
             None => self.context(""),
         };
         let common = Common {
@@ -51,7 +51,7 @@ impl Lowering<'_> {
             unpack: Unpack::Never,
             remote: BTreeMap::new(),
         };
-        self.files(state, instruction, &common, origin, span)
+        self.files(state, instruction, &common, &origin, span)
     }
 
     #[expect(clippy::unused_async, reason = "remote sources will be resolved here, as COPY's are")]
@@ -76,7 +76,7 @@ impl Lowering<'_> {
             remote,
         };
         let origin = self.context("");
-        self.files(state, instruction, &common, origin, span)
+        self.files(state, instruction, &common, &origin, span)
     }
 
     /// The remote sources of an ADD, by their expanded text.
@@ -121,7 +121,7 @@ impl Lowering<'_> {
         state: &mut StageState,
         instruction: &Instruction,
         common: &Common<'_>,
-        origin: Origin,
+        origin: &Origin,
         span: Span,
     ) -> Result<()> {
         let escape = self.escape();
@@ -137,9 +137,6 @@ impl Lowering<'_> {
                 let _ = write!(line, " {flag}={value}");
             }
         }
-        if common.link {
-            line.push_str(" --link");
-        }
         for source in common.sources {
             match source {
                 Written::Path(word) => {
@@ -151,7 +148,7 @@ impl Lowering<'_> {
                         (None, Some(CopySource::Node { paths, .. } | CopySource::Context { paths, .. })) => {
                             paths.push(path);
                         }
-                        (None, _) => sources.push(match &origin {
+                        (None, _) => sources.push(match origin {
                             Origin::Node(node) => CopySource::Node { node: *node, paths: vec![path] },
                             Origin::Context(name) => {
                                 CopySource::Context { name: name.clone(), paths: vec![path] }
@@ -172,7 +169,10 @@ impl Lowering<'_> {
                     } else {
                         body.into_owned()
                     };
-                    inline.push(InlineFile { name: heredoc.name.clone(), content });
+                    // The delimiter names the file; what climbs out of a directory in it is cut off.
+                    let clean = absolute("/", &heredoc.name);
+                    let name = clean.rsplit('/').next().filter(|name| !name.is_empty());
+                    inline.push(InlineFile { name: name.unwrap_or("heredoc").to_owned(), content });
                 }
             }
         }
@@ -207,7 +207,11 @@ impl Lowering<'_> {
         span: Span,
     ) -> Result<()> {
         let path = state.expand(word, self.escape())?;
-        let path = absolute(state.cwd(), &path);
+        if path.is_empty() {
+            return Err(at(word.span, format!("the path `{word}` expands to nothing")));
+        }
+        // An absolute path is kept as it is written, as BuildKit does.
+        let path = if path.starts_with('/') { path } else { absolute(state.cwd(), &path) };
         state.config.config.working_dir.clone_from(&path);
         if path == "/" {
             state.note(format!("WORKDIR {path}"));
@@ -215,7 +219,7 @@ impl Lowering<'_> {
         }
         let op = Op::Workdir(Box::new(WorkdirOp {
             input: state.node,
-            path: path.clone(),
+            path: absolute("/", &path),
             user: state.config.config.user.clone(),
         }));
         let node = self.step(state, op, &instruction.original, span);

@@ -219,7 +219,15 @@ fn shown(check: &StoredHealthcheck) -> String {
     let seconds = |nanoseconds: i64| format!("\"{}\"", go_duration(nanoseconds));
     let retries = char::from_u32(u32::try_from(check.retries).unwrap_or(0)).unwrap_or('\0');
     let retries = match retries {
-        '\0'..='\u{1f}' => format!("'\\x{:02x}'", retries as u32),
+        '\u{7}' => "'\\a'".to_owned(),
+        '\u{8}' => "'\\b'".to_owned(),
+        '\t' => "'\\t'".to_owned(),
+        '\n' => "'\\n'".to_owned(),
+        '\u{b}' => "'\\v'".to_owned(),
+        '\u{c}' => "'\\f'".to_owned(),
+        '\r' => "'\\r'".to_owned(),
+        '\0'..='\u{1f}' | '\u{7f}' => format!("'\\x{:02x}'", retries as u32),
+        '\'' | '\\' => format!("'\\{retries}'"),
         other => format!("'{other}'"),
     };
     format!(

@@ -15,10 +15,12 @@ use layer_store::{Digest, ImageConfig, Platform};
 
 use crate::context::git::GitSource;
 use crate::dockerfile::ast::{Dockerfile, InstructionKind, Stage};
-use crate::dockerfile::{Diagnostic, Source, Span};
+use crate::dockerfile::{Diagnostic, Span};
 use crate::error::{Error, Result};
 use crate::graph::{CopyOp, CopySource, ExecSettings, Graph, Network, Node, NodeId, Op, Unpack};
 use crate::resolve::Resolver;
+
+use registry_client::Reference;
 
 pub use self::stage::HistoryEntry;
 use self::stage::StageState;
@@ -26,7 +28,7 @@ use self::stage::StageState;
 /// What a build is asked for, beside the Dockerfile.
 #[derive(Debug, Clone)]
 pub struct LowerOptions {
-    /// The stage to build, by name or number; `None` for the last one.
+    /// The stage to build, by name; `None` for the last one.
     pub target: Option<String>,
     /// `--build-arg`.
     pub build_args: BTreeMap<String, String>,
@@ -101,17 +103,11 @@ pub struct TargetImage {
 /// # Errors
 ///
 /// [`Error::Dockerfile`] with the place of what is wrong; a base image that cannot be resolved.
-pub async fn lower(
-    dockerfile: &Dockerfile,
-    source: &Source,
-    options: &LowerOptions,
-    resolver: &Resolver,
-) -> Result<Lowered> {
+pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &Resolver) -> Result<Lowered> {
     let globals = args::Globals::of(dockerfile, options)?;
     let target = target(dockerfile, options)?;
     let mut lowering = Lowering {
         dockerfile,
-        source,
         options,
         resolver,
         globals,
@@ -132,7 +128,6 @@ pub async fn lower(
 /// The work at hand.
 struct Lowering<'a> {
     dockerfile: &'a Dockerfile,
-    source: &'a Source,
     options: &'a LowerOptions,
     resolver: &'a Resolver,
     globals: args::Globals,
@@ -180,19 +175,14 @@ impl Lowering<'_> {
     }
 
     /// What `--from=` names: a stage (any, by name or number), a named context, or an image.
-    async fn from_name(
-        &mut self,
-        name: &str,
-        numbers: bool,
-        state: &StageState,
-        span: Span,
-    ) -> Result<Origin> {
-        if let Some(context) = self.options.contexts.get(&name.to_lowercase()) {
+    async fn origin(&mut self, name: &str, numbers: bool, state: &StageState, span: Span) -> Result<Origin> {
+        if let Some((key, context)) = self.named_context_entry(name) {
+            let key = key.clone();
             return match context.clone() {
                 NamedContext::Image(image) => {
                     self.image_node(&image, &state.platform, span).await.map(Origin::Node)
                 }
-                _ => Ok(self.context(&name.to_lowercase())),
+                _ => Ok(self.context(&key)),
             };
         }
         let by_number = numbers.then(|| name.parse::<usize>().ok()).flatten();
@@ -200,13 +190,50 @@ impl Lowering<'_> {
             if index >= self.dockerfile.stages.len() {
                 return Err(at(span, format!("there is no stage number {index}")));
             }
+            self.must_be_earlier(index, state, span)?;
             return self.stage(index).await.map(|stage| Origin::Node(stage.node));
         }
         if let Some(stage) = self.dockerfile.stage(name) {
             let index = stage.index;
+            self.must_be_earlier(index, state, span)?;
             return self.stage(index).await.map(|stage| Origin::Node(stage.node));
         }
         self.image_node(name, &state.platform, span).await.map(Origin::Node)
+    }
+
+    /// A stage has to stand before the one that copies from it.
+    fn must_be_earlier(&self, index: usize, state: &StageState, span: Span) -> Result<()> {
+        if index < state.index {
+            return Ok(());
+        }
+        let other = names::stage(&self.dockerfile.stages[index]);
+        let message = format!(
+            "cannot copy from stage \"{other}\", it needs to be defined before current stage \"{}\"",
+            state.stage
+        );
+        Err(at(span, message))
+    }
+
+    /// What `--build-context` says of a name.
+    fn named_context(&self, name: &str) -> Option<&NamedContext> {
+        self.named_context_entry(name).map(|(_, context)| context)
+    }
+
+    /// The entry of `--build-context` for a name: as it is written, or for the image that it means, with or without
+    /// registry and `:latest`.
+    fn named_context_entry(&self, name: &str) -> Option<(&String, &NamedContext)> {
+        if name.is_empty() {
+            return None;
+        }
+        let name = name.to_lowercase();
+        let image = |text: &str| Reference::parse(text).ok().map(|reference| reference.canonical());
+        self.options.contexts.get_key_value(&name).or_else(|| {
+            let wanted = image(&name)?;
+            self.options
+                .contexts
+                .iter()
+                .find(|(key, _)| !key.is_empty() && image(key).as_ref() == Some(&wanted))
+        })
     }
 
     /// A context by its name. One that is no directory of this machine becomes a filesystem of the graph.
@@ -271,7 +298,7 @@ impl Lowering<'_> {
             };
             if let Some(earlier) = names::earlier_stage(self.dockerfile, index, &image) {
                 open.push(earlier);
-            } else if image != "scratch" && !self.options.contexts.contains_key(&image.to_lowercase()) {
+            } else if image != "scratch" && self.named_context(&image).is_none() {
                 let platform = self.stage_platform(stage).unwrap_or_else(|_| self.options.platform.clone());
                 tokio::spawn(self.resolver.resolve(&image, &platform));
             }
@@ -325,11 +352,12 @@ fn target(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<usize> {
     if let Some(stage) = dockerfile.stage(name) {
         return Ok(stage.index);
     }
-    if let Some(index) = name.parse::<usize>().ok().filter(|index| *index <= last) {
-        return Ok(index);
-    }
-    let names: Vec<&str> =
-        dockerfile.stages.iter().filter_map(|stage| stage.name.as_ref()).map(|name| name.as_str()).collect();
+    let names: Vec<&str> = dockerfile
+        .stages
+        .iter()
+        .filter_map(|stage| stage.name.as_ref())
+        .map(crate::dockerfile::ast::StageName::as_str)
+        .collect();
     let help = match crate::dockerfile::nearest(name, names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if names.is_empty() => "no stage of this Dockerfile has a name".to_owned(),

@@ -7,7 +7,8 @@ use super::stage::StageState;
 use super::{Lowering, Origin, at};
 use crate::dockerfile::Span;
 use crate::dockerfile::ast::{Instruction, Run, Script, Word};
-use crate::dockerfile::mount::{Mount, Sharing as WrittenSharing, parse_mount};
+use crate::dockerfile::expand::{Scope, expand};
+use crate::dockerfile::mount::{Mount, Sharing as WrittenSharing, parse_mount_with};
 use crate::error::Result;
 use crate::graph::{
     CopyOp, CopySource, Exec, ExecMount, ExecMountKind, InlineFile, Network, Node, NodeId, Op, Sharing,
@@ -83,8 +84,11 @@ impl Lowering<'_> {
     }
 
     async fn mount(&mut self, state: &StageState, word: &Word, position: usize) -> Result<ExecMount> {
-        let text = state.expand(word, self.escape())?;
-        let mount = parse_mount(&text).map_err(|error| {
+        let escape = self.escape();
+        let lookup = |name: &str| state.value(name).map(str::to_owned);
+        let mut expanded =
+            |value: &str| expand(value, escape, &Scope { lookup: &lookup }).map(|expanded| expanded.text);
+        let mount = parse_mount_with(&word.text, &mut expanded).map_err(|error| {
             let mut diagnostic = crate::dockerfile::Diagnostic::error(word.span, error.message);
             diagnostic.help = error.help;
             crate::Error::Dockerfile(vec![diagnostic])
@@ -172,7 +176,7 @@ impl Lowering<'_> {
         span: Span,
     ) -> Result<NodeId> {
         let origin = match from {
-            Some(name) => self.from_name(name, false, state, span).await?,
+            Some(name) => self.origin(name, false, state, span).await?,
             None => self.context(""),
         };
         let name = match origin {

@@ -52,6 +52,8 @@ pub(super) struct StageState {
     pub(super) cmd_set: bool,
     /// Counts its steps.
     pub(super) numbering: Numbering,
+    /// Its position among the stages.
+    pub(super) index: usize,
     /// Its name for people.
     pub(super) stage: String,
     /// Whether its steps do not use stored results.
@@ -122,7 +124,7 @@ impl Lowering<'_> {
     pub(super) async fn begin(&mut self, stage: &Stage) -> Result<StageState> {
         let image = self.globals.expand_from(&stage.image, self.dockerfile.directives.escape)?;
         let platform = self.stage_platform(stage)?;
-        let named = self.options.contexts.get(&image.to_lowercase()).cloned();
+        let named = self.named_context(&image).cloned();
         if named.is_none()
             && let Some(earlier) = names::earlier_stage(self.dockerfile, stage.index, &image)
         {
@@ -130,6 +132,7 @@ impl Lowering<'_> {
             let mut state = base.clone();
             state.numbering = Numbering::of(self.dockerfile, stage, false);
             state.stage = names::stage(stage);
+            state.index = stage.index;
             state.cmd_set = false;
             state.no_cache = self.no_cache(stage);
             return Ok(state);
@@ -144,6 +147,7 @@ impl Lowering<'_> {
             platform: platform.clone(),
             cmd_set: false,
             numbering,
+            index: stage.index,
             stage: names::stage(stage),
             no_cache: self.no_cache(stage),
         };
@@ -219,7 +223,9 @@ impl Lowering<'_> {
 
     /// Adds a step of this stage to the graph.
     pub(super) fn step(&mut self, state: &mut StageState, op: Op, text: &str, span: Span) -> NodeId {
-        let name = state.numbering.name(text);
+        let lookup = |name: &str| state.value(name).map(str::to_owned);
+        let shown = expand::expand_for_display(text, self.escape(), &Scope { lookup: &lookup });
+        let name = state.numbering.name(&shown);
         let stage = Some(state.stage.clone());
         self.graph.add(Node { op, name, span: Some(span), stage, no_cache: state.no_cache })
     }

@@ -20,12 +20,24 @@ use crate::error::{Error, Result};
 
 /// Writes all that `view` shows below `dest`, which is made where it is missing. Owners are kept when root writes, and
 /// modes and times always; devices only where this process may make them.
-pub(super) fn write(store: &Store, view: &View, dest: &Path) -> Result<()> {
+pub(crate) fn write(store: &Store, view: &View, dest: &Path) -> Result<()> {
+    write_part(store, view, b"", dest)
+}
+
+/// As [`write`], but only what is below the directory `part` (resolved, clean).
+pub(crate) fn write_part(store: &Store, view: &View, part: &[u8], dest: &Path) -> Result<()> {
     std::fs::create_dir_all(dest).map_err(|error| failed("create", dest, error))?;
     let root = fs::open(dest, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| failed("open", dest, error.into()))?;
-    let root = Directory { root, path: dest.to_owned(), owners: rustix::process::geteuid().is_root() };
-    let entries = view.walk(b"");
+    let owners = rustix::process::geteuid().is_root();
+    let root = Directory {
+        root,
+        path: dest.to_owned(),
+        owners,
+        skip: if part.is_empty() { 0 } else { part.len() + 1 },
+    };
+    let entries: Vec<_> =
+        view.walk(part).into_iter().filter(|located| located.entry.path.len() > part.len()).collect();
     for located in &entries {
         root.place(store, view, *located)?;
     }
@@ -42,6 +54,8 @@ struct Directory {
     root: OwnedFd,
     path: PathBuf,
     owners: bool,
+    /// How many bytes of each path are the part that is written.
+    skip: usize,
 }
 
 impl Directory {
@@ -146,9 +160,10 @@ impl Directory {
 
     /// The directory that an entry is in, and its name there.
     fn parent<'e>(&self, entry: &'e Entry) -> io::Result<(OwnedFd, &'e OsStr)> {
-        let (directory, name) = match entry.path.iter().rposition(|byte| *byte == b'/') {
-            Some(at) => (&entry.path[..at], &entry.path[at + 1..]),
-            None => (&b"."[..], entry.path.as_slice()),
+        let path = &entry.path[self.skip..];
+        let (directory, name) = match path.iter().rposition(|byte| *byte == b'/') {
+            Some(at) => (&path[..at], &path[at + 1..]),
+            None => (&b"."[..], path),
         };
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -157,7 +172,7 @@ impl Directory {
     }
 
     fn host_path(&self, entry: &Entry) -> PathBuf {
-        self.path.join(OsStr::from_bytes(&entry.path))
+        self.path.join(OsStr::from_bytes(&entry.path[self.skip..]))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What becomes of a finished image.
 
-mod directory;
+pub(crate) mod directory;
 mod manifest;
 mod publish;
 mod write;

@@ -9,12 +9,12 @@ use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 
-use super::capabilities;
 use super::failure::{Refused as _, because};
 use super::report::Failure;
 use super::step::Step;
 use super::sys::{self, Instruction};
-use super::wire::NotRun;
+use super::wire::{self, NotRun};
+use super::{capabilities, emulation};
 
 /// A process that is inside the step's root and only has to become its command.
 pub(super) struct Ready<'a> {
@@ -24,6 +24,8 @@ pub(super) struct Ready<'a> {
     pub(super) cwd: OwnedFd,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
+    /// Where the descriptor goes by which calls about ids are answered, where they are.
+    pub(super) listener: Option<OwnedFd>,
 }
 
 /// Becomes the command. Returns only why it could not.
@@ -60,6 +62,13 @@ fn prepare(ready: &Ready<'_>) -> Result<(), Failure> {
         sys::install_filter(ready.filter).refused("seccomp(SECCOMP_SET_MODE_FILTER)")?;
     }
     capabilities::bound(wanted);
+    if let Some(socket) = &ready.listener {
+        // Who this process is is only said from here on, by process 1, which knows it.
+        capabilities::keep(wanted).refused("capset")?;
+        let listener = sys::install_notifying_filter(&emulation::filter())
+            .refused("seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER)")?;
+        return wire::send(socket, &(), &[listener]).refused("sendmsg");
+    }
     become_user(step)?;
     capabilities::keep(if uid.is_root() { wanted } else { rustix::thread::CapabilitySet::empty() })
         .refused("capset")
@@ -124,6 +133,7 @@ fn execute(step: &Step) -> NotRun {
     let Some(program) = step.argv.first() else {
         return because("execve", "there is no command").into();
     };
+    sys::default_signals();
     let failed = |errno: i32| {
         let error = std::io::Error::from_raw_os_error(errno);
         let (reason, status) = match errno {

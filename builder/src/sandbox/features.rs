@@ -1,11 +1,15 @@
 //! What the kernel allows in the keeper's namespaces: found once by trying, used for each step.
 
+use std::path::PathBuf;
+
 use rustix::thread::UnshareFlags;
-use serde::{Deserialize, Serialize};
 
 /// How each part of a step's surroundings is made here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Features {
+    /// An empty directory where each step, in its own mount namespace, mounts memory for what it needs until it has
+    /// its root: making directories in memory costs a tenth of making them on disk.
+    pub(super) place: PathBuf,
     /// The namespaces that each step gets (`CLONE_NEW*`), without the network's.
     pub(super) namespaces: i32,
     /// `/proc` is the step's own; else the builder's is bound.
@@ -20,6 +24,8 @@ pub(super) struct Features {
     pub(super) pivot_root: bool,
     /// Group 5 (tty) exists, which terminals belong to.
     pub(super) tty_group: bool,
+    /// One id is mapped: calls that need others are answered by process 1 of the step.
+    pub(super) emulates_ids: bool,
     /// A `seccomp` filter can be installed without giving up set-user-id programs.
     pub(super) seccomp: bool,
 }

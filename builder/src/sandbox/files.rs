@@ -4,8 +4,9 @@ use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use layer_store::layer::DiffOptions;
 use layer_store::store::{Durability, Ownership};
-use layer_store::{Store, StoreOptions};
+use layer_store::{Store, StoreOptions, View};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 
@@ -74,9 +75,9 @@ impl Files {
     /// Does what was asked, in a process of its own.
     pub(super) fn work(&mut self, id: u64, request: Request, fds: Vec<OwnedFd>) -> Reply {
         let done = match request {
-            Request::Own { tree, owners, .. } => self.own(&tree.into(), &owners),
-            Request::Remove { path, .. } => self.remove(&path.into()),
-            Request::Commit { upper, below, options, .. } => {
+            Request::Own { tree, owners, .. } => self.own(&PathBuf::from(tree), &owners),
+            Request::Remove { path, .. } => self.remove(&PathBuf::from(path)),
+            Request::Commit { upper, below, mut options, .. } => {
                 let Some(store) = &self.store else {
                     return Reply::Failed {
                         id,
@@ -84,9 +85,10 @@ impl Files {
                         message: "the store cannot be opened".to_owned(),
                     };
                 };
-                let made = store
-                    .view(&below)
-                    .and_then(|below| store.commit_upper(&PathBuf::from(upper), &below, &options));
+                let made = store.view(&below).and_then(|below| {
+                    complete(&mut options, &below);
+                    store.commit_upper(&PathBuf::from(upper), &below, &options)
+                });
                 return match made {
                     Ok(diff_id) => Reply::Committed { id, diff_id },
                     Err(error) => Reply::Failed { id, errno: None, message: chain(&error) },
@@ -117,7 +119,7 @@ impl Files {
     }
 
     /// Owner first, since changing it clears set-user-id bits; then mode, then attributes.
-    fn own(&self, tree: &PathBuf, owners: &[Ownership]) -> std::io::Result<()> {
+    fn own(&self, tree: &Path, owners: &[Ownership]) -> std::io::Result<()> {
         let (root, tree) = self.below_root(tree)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let tree = rustix::fs::openat2(&root, tree, flags, Mode::empty(), INSIDE)?;
@@ -149,7 +151,7 @@ impl Files {
     }
 
     /// Removes a tree without following anything.
-    fn remove(&self, path: &PathBuf) -> std::io::Result<()> {
+    fn remove(&self, path: &Path) -> std::io::Result<()> {
         let (root, path) = self.below_root(path)?;
         let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -165,6 +167,22 @@ impl Files {
         let below = path.strip_prefix(&self.root).map_err(|_| outside())?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok((rustix::fs::open(&self.root, flags, Mode::empty())?, below.to_owned()))
+    }
+}
+
+/// Half of an owner that a step left as it was is that of the layers below.
+fn complete(options: &mut DiffOptions, below: &View) {
+    for (path, uid, gid) in options.owners.iter_mut().flatten() {
+        if *uid != u32::MAX && *gid != u32::MAX {
+            continue;
+        }
+        let before = below.lookup(path).map_or((0, 0), |located| (located.entry.uid, located.entry.gid));
+        if *uid == u32::MAX {
+            *uid = before.0;
+        }
+        if *gid == u32::MAX {
+            *gid = before.1;
+        }
     }
 }
 

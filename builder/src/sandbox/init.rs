@@ -8,19 +8,20 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Signal, WaitOptions};
 use serde::{Deserialize, Serialize};
 
+use super::emulation::Emulator;
 use super::failure::{Refused as _, because};
 use super::features::Features;
 use super::report::Failure;
 use super::step::{ExitStatus, Network, Step};
 use super::sys::{self, Forked, Instruction};
 use super::wire::NotRun;
-use super::{command, resolve, root};
+use super::{command, resolve, root, wire};
 
 /// What the first process tells the keeper when all is over.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Outcome {
-    /// The command ended.
-    Ended(ExitStatus),
+    /// The command ended; the owners that it gave, where they are recorded.
+    Ended(ExitStatus, Option<Vec<(Vec<u8>, u32, u32)>>),
     /// It was never started.
     NotRun(NotRun),
 }
@@ -39,7 +40,7 @@ pub(super) struct Start<'a> {
 /// keeper reads.
 pub(super) fn main(start: Start<'_>, report: OwnedFd) -> ! {
     let outcome = match live(start, &report) {
-        Ok(status) => Outcome::Ended(status),
+        Ok((status, owners)) => Outcome::Ended(status, owners),
         Err(why) => Outcome::NotRun(why),
     };
     if let Ok(body) = serde_json::to_vec(&outcome) {
@@ -49,7 +50,7 @@ pub(super) fn main(start: Start<'_>, report: OwnedFd) -> ! {
     sys::exit_now(0)
 }
 
-fn live(start: Start<'_>, report: &OwnedFd) -> Result<ExitStatus, NotRun> {
+fn live(start: Start<'_>, report: &OwnedFd) -> Result<Ended, NotRun> {
     let mut keep = vec![start.stdout.as_raw_fd(), start.stderr.as_raw_fd(), report.as_raw_fd()];
     keep.extend(start.secrets.iter().map(AsRawFd::as_raw_fd));
     sys::close_all_but(3, &keep);
@@ -62,10 +63,11 @@ fn live(start: Start<'_>, report: &OwnedFd) -> Result<ExitStatus, NotRun> {
         // A build that asked for no network needs none of it to work.
         let _ = sys::loopback_up();
     }
-    root::enter(start.step, start.secrets, start.features)?;
+    let upper = root::enter(start.step, start.secrets, start.features)?;
     let cwd = resolve::make_directory(open_root()?, &start.step.cwd)
         .refused_on("mkdir(working directory)", &start.step.cwd)?;
     let (error, error_writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).refused("pipe")?;
+    let listener = start.features.emulates_ids.then(wire::pair).transpose().refused("socketpair")?;
     match sys::fork_into(0).refused("fork")? {
         Forked::Child => {
             let ready = command::Ready {
@@ -75,6 +77,7 @@ fn live(start: Start<'_>, report: &OwnedFd) -> Result<ExitStatus, NotRun> {
                 cwd,
                 stdout: start.stdout,
                 stderr: start.stderr,
+                listener: listener.map(|(_, theirs)| theirs),
             };
             let why = command::become_it(&ready);
             if let Ok(body) = serde_json::to_vec(&why) {
@@ -82,7 +85,7 @@ fn live(start: Start<'_>, report: &OwnedFd) -> Result<ExitStatus, NotRun> {
             }
             sys::exit_now(127)
         }
-        Forked::Parent { pid, .. } => {
+        Forked::Parent { pid, pidfd } => {
             // Nobody but the command and what it starts may hold these, or the builder would wait for their end.
             drop((start.stdout, start.stderr, error_writer, cwd));
             let mut why = Vec::new();
@@ -91,8 +94,54 @@ fn live(start: Start<'_>, report: &OwnedFd) -> Result<ExitStatus, NotRun> {
                 return Err(serde_json::from_slice(&why)
                     .unwrap_or_else(|error| because("exec", error.to_string()).into()));
             }
-            reap_until(pid).map_err(NotRun::Setup)
+            let Some((listener, theirs)) = listener else {
+                return Ok((reap_until(pid)?, None));
+            };
+            drop(theirs);
+            let (_, mut fds) = wire::receive::<()>(&listener)
+                .refused("recvmsg")?
+                .ok_or_else(|| because("seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER)", "no listener came"))?;
+            let listener = fds.pop().ok_or_else(|| because("recvmsg", "no listener came"))?;
+            let (user, own_proc) = (&start.step.user, start.features.own_proc);
+            let emulator = Emulator::new(listener, user, upper, own_proc);
+            Ok(answer_until(pid, &pidfd, emulator)?)
         }
+    }
+}
+
+/// How the command ended, and the owners that it gave.
+type Ended = (ExitStatus, Option<Vec<(Vec<u8>, u32, u32)>>);
+
+/// Answers the calls of the step's processes until the command ends.
+fn answer_until(
+    command: rustix::process::Pid,
+    pidfd: &OwnedFd,
+    mut emulator: Emulator,
+) -> Result<Ended, Failure> {
+    // What is left to this process ends unseen, so it is looked for now and then.
+    let now_and_then = rustix::event::Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
+    loop {
+        let mut polls = [PollFd::new(emulator.listener(), PollFlags::IN), PollFd::new(pidfd, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| rustix::event::poll(&mut polls, Some(&now_and_then))).refused("poll")?;
+        let [call, end] = polls.map(|poll| poll.revents());
+        if !end.is_empty() {
+            let status = reap_until(command)?;
+            // Nothing may change while the records become paths.
+            sys::kill_all_others();
+            return Ok((status, Some(emulator.into_owners())));
+        }
+        if call.contains(PollFlags::IN) {
+            emulator.answer_one().refused("ioctl(SECCOMP_IOCTL_NOTIF_SEND)")?;
+        } else {
+            reap_strays(command);
+        }
+    }
+}
+
+/// Takes leave of ended processes that were left to this one, but not of the command.
+fn reap_strays(command: rustix::process::Pid) {
+    while let Some(pid) = sys::ended_child().filter(|pid| *pid != command) {
+        let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The helper process: single-threaded, in its namespaces, one forked child per request, several at once.
 
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
 use layer_store::store::Durability;
@@ -167,7 +167,7 @@ impl Keeper {
         match sys::fork_into(0) {
             Ok(Forked::Child) => {
                 let keep: Vec<_> =
-                    fds.iter().map(|fd| fd.as_raw_fd()).chain([self.socket.as_raw_fd()]).collect();
+                    fds.iter().map(AsRawFd::as_raw_fd).chain([self.socket.as_raw_fd()]).collect();
                 sys::close_all_but(3, &keep);
                 let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
                 let reply = files.work(id, request, fds);
@@ -198,7 +198,9 @@ impl Keeper {
         let _ = std::fs::File::from(report).read_to_end(&mut body);
         let id = child.id;
         self.answer(&match serde_json::from_slice(&body) {
-            Ok(Outcome::Ended(status)) => Reply::Finished { id, status, out_of_memory: false, owners: None },
+            Ok(Outcome::Ended(status, owners)) => {
+                Reply::Finished { id, status, out_of_memory: false, owners }
+            }
             Ok(Outcome::NotRun(NotRun::Setup(failure))) => {
                 let rung = Some(self.orders.rung);
                 Reply::NotRun { id, why: NotRun::Setup(Failure { rung, ..failure }) }

@@ -18,6 +18,7 @@ mod capabilities;
 mod client;
 mod command;
 mod custodian;
+mod emulation;
 mod enter;
 mod error;
 mod failure;

@@ -86,7 +86,7 @@ pub(super) struct Overlay<'a> {
     pub(super) lowers: Vec<&'a Path>,
     /// Where changes go, and a directory for the kernel beside it. Without, the overlay is read-only and wants two
     /// lower trees.
-    pub(super) upper: Option<(&'a str, &'a str)>,
+    pub(super) upper: Option<(&'a Path, &'a Path)>,
 }
 
 impl Overlay<'_> {
@@ -127,8 +127,8 @@ impl Overlay<'_> {
         }
         let mut flags = vec!["userxattr"];
         if let Some((upper, work)) = self.upper {
-            set("upperdir", Path::new(upper))?;
-            set("workdir", Path::new(work))?;
+            set("upperdir", upper)?;
+            set("workdir", work)?;
             flags.push("volatile");
         }
         for flag in flags {

@@ -14,7 +14,7 @@ use super::failure::Refused as _;
 use super::features::{Features, OPTIONAL_NAMESPACES};
 use super::keeper::{Orders, in_child};
 use super::mounting::{INERT, Overlay, filesystem, tmpfs};
-use super::report::{Degradation, Failure, Report};
+use super::report::{Degradation, Failure, Report, Rung};
 
 /// Tries everything that a step needs. An error means that this rung does not work.
 pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report), Failure> {
@@ -23,6 +23,8 @@ pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report),
         .prefix(".probe-")
         .tempdir_in(&orders.store_root)
         .refused_on("mkdir", &orders.store_root)?;
+    let place = orders.store_root.join("sandbox");
+    std::fs::create_dir_all(&place).refused_on("mkdir", &place)?;
     let mut degradations = Vec::new();
     let namespaces = namespaces(&mut degradations);
     let found = in_child(namespaces, || try_all(scratch.path()))?;
@@ -41,6 +43,7 @@ pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report),
     };
     let ids = mapped_ids("/proc/self/uid_map");
     let features = Features {
+        place,
         namespaces,
         own_proc: works(
             found.proc,
@@ -63,6 +66,7 @@ pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report),
             "none: the old root is out of reach as well",
         ),
         tty_group: mapped(5, "/proc/self/gid_map"),
+        emulates_ids: orders.rung == Rung::Single,
         seccomp: capabilities::effective().contains(rustix::thread::CapabilitySet::SYS_ADMIN),
     };
     let report = Report { rung: orders.rung, id_map: id_map.to_owned(), ids, degradations };
@@ -113,7 +117,8 @@ fn try_overlay(scratch: &Path) -> Result<OwnedFd, Failure> {
         rustix::fs::mkdir(name, Mode::from_raw_mode(0o755)).refused_on("mkdir", name)?;
     }
     std::fs::write("lower/file", "").refused_on("write", "lower/file")?;
-    let overlay = Overlay { lowers: vec![Path::new("lower")], upper: Some(("upper", "work")) };
+    let overlay =
+        Overlay { lowers: vec![Path::new("lower")], upper: Some((Path::new("upper"), Path::new("work"))) };
     overlay.attach(Path::new("root"))?;
     std::fs::remove_file("root/file").refused_on("unlink(in the overlay)", "file")?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -23,12 +23,15 @@ use super::{resolve, system_mounts};
 const SYSTEM: [&str; 3] = ["dev", "proc", "sys"];
 
 /// Builds everything below `step.scratch` and makes it this process's root. `secrets` are the contents of the
-/// step's secret mounts, in order.
-pub(super) fn enter(step: &Step, secrets: Vec<OwnedFd>, features: &Features) -> Result<(), NotRun> {
-    rustix::process::chdir(&step.scratch).refused_on("chdir", &step.scratch)?;
-    for name in ["upper", "work", "root", "files"] {
-        make_directory(name)?;
+/// step's secret mounts, in order. Gives the upper directory, which is out of reach by then.
+pub(super) fn enter(step: &Step, secrets: Vec<OwnedFd>, features: &Features) -> Result<OwnedFd, NotRun> {
+    let (upper, work) = (step.scratch.join("upper"), step.scratch.join("work"));
+    for path in [&upper, &work] {
+        make_directory(path)?;
     }
+    attach(tmpfs("755", None, INERT)?, open_directory(&features.place)?)?;
+    rustix::process::chdir(&features.place).refused_on("chdir", &features.place)?;
+    make_directory("root")?;
     let files = files_of_ours(step)?;
     let mut mounts = step_mounts::prepare(step, secrets)?;
     let stubs = stubs(step, files.iter().chain(&mounts))?;
@@ -38,11 +41,10 @@ pub(super) fn enter(step: &Step, secrets: Vec<OwnedFd>, features: &Features) -> 
         lowers.push(Path::new("empty"));
     }
     if let Some(top) = step.lowers.last() {
-        same_root(top)?;
+        same_root(top, &upper)?;
     }
-    Overlay { lowers, upper: Some(("upper", "work")) }.attach(Path::new("root"))?;
-    let root = rustix::fs::open("root", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .refused_on("open", "root")?;
+    Overlay { lowers, upper: Some((&upper, &work)) }.attach(Path::new("root"))?;
+    let root = open_directory("root")?;
     for name in SYSTEM {
         match rustix::fs::mkdirat(&root, name, Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -57,8 +59,9 @@ pub(super) fn enter(step: &Step, secrets: Vec<OwnedFd>, features: &Features) -> 
     for mount in mounts {
         mount.attach(&root)?;
     }
+    let upper = open_directory(upper)?;
     switch_root(&root, features)?;
-    Ok(())
+    Ok(upper)
 }
 
 /// Makes an open directory, which is a mount, this process's root, and lets go of everything else.
@@ -78,10 +81,6 @@ pub(super) fn switch_root(root: impl AsFd, features: &Features) -> Result<(), Fa
 
 /// `resolv.conf` and `hosts`, which BuildKit mounts read-only as well. The image keeps its own.
 fn files_of_ours(step: &Step) -> Result<Vec<Prepared>, Failure> {
-    let mount = tmpfs("755", None, INERT)?;
-    let place =
-        rustix::fs::open("files", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).refused("open(files)")?;
-    attach(&mount, place)?;
     let resolv = std::fs::read("/etc/resolv.conf").unwrap_or_default();
     let mut hosts = String::from(
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
@@ -93,10 +92,10 @@ fn files_of_ours(step: &Step) -> Result<Vec<Prepared>, Failure> {
     let _ = writeln!(hosts, "127.0.0.1\t{}", step.hostname);
     let mut prepared = Vec::new();
     for (name, content) in [("resolv.conf", resolv), ("hosts", hosts.into_bytes())] {
-        let path = Path::new("files").join(name);
-        std::fs::write(&path, content).refused_on("write", &path)?;
-        let place = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-            .refused_on("open", &path)?;
+        let path = Path::new(name);
+        std::fs::write(path, content).refused_on("write", path)?;
+        let place =
+            rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).refused_on("open", path)?;
         prepared.push(Prepared {
             target: Path::new("/etc").join(name),
             mount: clone_of(place, INERT | rustix::mount::MountAttrFlags::MOUNT_ATTR_RDONLY)?,
@@ -120,8 +119,7 @@ fn stubs<'a>(step: &Step, mounts: impl Iterator<Item = &'a Prepared>) -> Result<
         }
     }
     Overlay { lowers, upper: None }.attach(Path::new("look"))?;
-    let image = rustix::fs::open("look", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .refused_on("open", "look")?;
+    let image = open_directory("look")?;
     let mut missing = BTreeMap::new();
     let mut covered: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
     for mount in mounts {
@@ -223,17 +221,23 @@ fn same_metadata(stat: &rustix::fs::Stat, target: &OwnedFd, path: &Path) -> Resu
 }
 
 /// The upper directory is the root that the step sees: it gets the image's.
-fn same_root(top: &Path) -> Result<(), Failure> {
+fn same_root(top: &Path, upper: &Path) -> Result<(), Failure> {
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     let from = rustix::fs::openat(CWD, top, flags, Mode::empty()).refused_on("open", top)?;
-    let to = rustix::fs::openat(CWD, "upper", flags, Mode::empty()).refused_on("open", "upper")?;
+    let to = rustix::fs::openat(CWD, upper, flags, Mode::empty()).refused_on("open", upper)?;
     let stat = rustix::fs::fstat(&from).refused_on("stat", top)?;
     copy_attributes(&from, &to);
-    same_metadata(&stat, &to, Path::new("upper"))
+    same_metadata(&stat, &to, upper)
 }
 
-fn make_directory(name: &str) -> Result<(), Failure> {
-    match rustix::fs::mkdir(name, Mode::from_raw_mode(0o755)) {
+fn open_directory(path: impl AsRef<Path>) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path.as_ref(), flags, Mode::empty()).refused_on("open", path)
+}
+
+/// Makes a directory if it is not there.
+pub(super) fn make_directory(name: impl AsRef<Path>) -> Result<(), Failure> {
+    match rustix::fs::mkdir(name.as_ref(), Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(error).refused_on("mkdir", name),
     }

@@ -375,6 +375,16 @@ impl Program {
         self.give(verdict);
     }
 
+    /// If the call is `call` and the low half of its argument has one of `bits`. The call's number is loaded before
+    /// and after.
+    pub(super) fn if_argument_bits_return(&mut self, call: u32, argument: u32, bits: u32, verdict: u32) {
+        let mut inner = Self::default();
+        inner.load(FIRST_ARGUMENT_OFFSET + 8 * argument);
+        inner.if_any_bit_return(bits, verdict);
+        inner.give(libc::SECCOMP_RET_ALLOW);
+        self.unless_equal_skip(call, &inner);
+    }
+
     fn if_greater_return(&mut self, value: u32, verdict: u32) {
         self.push(libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K, 0, 1, value);
         self.give(verdict);
@@ -387,7 +397,7 @@ impl Program {
 
     /// Runs `inner`, which ends in a verdict, if the loaded value is `value`. A conditional jump reaches only 255
     /// instructions, so a long way round goes by an unconditional one.
-    fn unless_equal_skip(&mut self, value: u32, inner: &Self) {
+    pub(super) fn unless_equal_skip(&mut self, value: u32, inner: &Self) {
         self.push(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, value);
         let length = u32::try_from(inner.0.len()).unwrap_or(u32::MAX);
         self.push(libc::BPF_JMP | libc::BPF_JA, 0, 0, length);

@@ -10,7 +10,7 @@ use super::failure::Refused as _;
 use super::mounting::{INERT, Overlay, attach, clone_of, tmpfs};
 use super::report::Failure;
 use super::resolve;
-use super::root::is_directory;
+use super::root::{is_directory, make_directory};
 use super::step::{MountSource, Step, StepMount};
 use super::wire::NotRun;
 
@@ -48,7 +48,7 @@ pub(super) fn prepare(step: &Step, secrets: Vec<OwnedFd>) -> Result<Vec<Prepared
         let impossible = |reason: String| NotRun::Mount { target: target.display().to_string(), reason };
         let made = match mount {
             StepMount::Bind { source, readonly, .. } => {
-                bind(number, source, *readonly).map_err(|error| error.at(&target))?
+                bind(number, source, *readonly, &step.scratch).map_err(|error| error.at(&target))?
             }
             StepMount::Tmpfs { size, .. } => {
                 tmpfs("1777", *size, MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)?
@@ -96,7 +96,7 @@ impl From<Failure> for NoSource {
 }
 
 /// A bind mount. Where writes are allowed they go to a directory of the step's own and are lost with it.
-fn bind(number: usize, source: &MountSource, readonly: bool) -> Result<OwnedFd, NoSource> {
+fn bind(number: usize, source: &MountSource, readonly: bool, scratch: &Path) -> Result<OwnedFd, NoSource> {
     let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let place = match source {
         MountSource::Host { path, subpath } => {
@@ -105,41 +105,48 @@ fn bind(number: usize, source: &MountSource, readonly: bool) -> Result<OwnedFd, 
                 return Ok(clone_of(place, flags | MountAttrFlags::MOUNT_ATTR_RDONLY)?);
             }
             if !is_directory(&place).refused_on("stat", path)? {
-                copy_of_file(number, &place, path)?
+                copy_of_file(number, &place, path, scratch)?
             } else {
                 let lower = resolve::by_descriptor(&place);
-                overlay(number, vec![&lower], true)?
+                overlay(number, vec![&lower], Some(scratch))?
             }
         }
         MountSource::Layers { lowers, subpath } => {
-            let root = overlay(number, lowers.iter().map(PathBuf::as_path).collect(), !readonly)?;
+            let root = overlay(
+                number,
+                lowers.iter().map(PathBuf::as_path).collect(),
+                (!readonly).then_some(scratch),
+            )?;
             resolve::open(&root, subpath).map_err(|error| missing(subpath, error))?
         }
     };
     Ok(clone_of(place, flags | read_only(readonly))?)
 }
 
-fn overlay(number: usize, lowers: Vec<&Path>, writable: bool) -> Result<OwnedFd, Failure> {
-    let name = |part: &str| format!("mount{number}-{part}");
-    let (upper, work, root, empty) = (name("upper"), name("work"), name("root"), name("empty"));
-    for directory in [&upper, &work, &root, &empty] {
-        rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755)).refused_on("mkdir", directory)?;
-    }
+fn overlay(number: usize, lowers: Vec<&Path>, scratch: Option<&Path>) -> Result<OwnedFd, Failure> {
+    let root = format!("mount{number}");
+    make_directory(&root)?;
     let mut lowers: Vec<&Path> = lowers;
     // The kernel wants one lower tree below an upper one, and two where there is none.
-    let wanted = if writable { 1 } else { 2 };
-    for filler in [&empty, &work] {
+    let wanted = if scratch.is_some() { 1 } else { 2 };
+    for filler in ["empty", "nothing"] {
         if lowers.len() < wanted {
+            make_directory(filler)?;
             lowers.insert(0, Path::new(filler));
         }
     }
-    let upper = writable.then_some((upper.as_str(), work.as_str()));
-    Overlay { lowers, upper }.attach(Path::new(&root))?;
+    // On disk and not in memory, since a step may write much.
+    let upper = scratch.map(|scratch| scratch.join(format!("mount{number}-upper")));
+    let work = scratch.map(|scratch| scratch.join(format!("mount{number}-work")));
+    for path in upper.iter().chain(&work) {
+        make_directory(path)?;
+    }
+    Overlay { lowers, upper: upper.as_deref().zip(work.as_deref()) }.attach(Path::new(&root))?;
     rustix::fs::open(&root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).refused_on("open", &root)
 }
 
-fn copy_of_file(number: usize, place: &OwnedFd, path: &Path) -> Result<OwnedFd, Failure> {
-    let name = format!("mount{number}-file");
+fn copy_of_file(number: usize, place: &OwnedFd, path: &Path, scratch: &Path) -> Result<OwnedFd, Failure> {
+    let name = scratch.join(format!("mount{number}-file"));
     std::fs::copy(resolve::by_descriptor(place), &name).refused_on("copy", path)?;
     rustix::fs::open(&name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).refused_on("open", &name)
 }
@@ -156,7 +163,11 @@ fn secret(number: usize, content: OwnedFd, mode: u32, uid: u32, gid: u32) -> Res
     let mut to = std::fs::File::create_new(&path).refused("create(secret)")?;
     std::io::Seek::rewind(&mut from).refused("lseek(secret)")?;
     std::io::copy(&mut from, &mut to).refused("write(secret)")?;
-    rustix::fs::fchown(&to, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).refused("chown(secret)")?;
+    match rustix::fs::fchown(&to, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))) {
+        // With one id mapped every process of the step may read it.
+        Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+        Err(error) => return Err(error).refused("chown(secret)"),
+    }
     rustix::fs::fchmod(&to, Mode::from_raw_mode(mode & 0o7777)).refused("chmod(secret)")?;
     let place =
         rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).refused_on("open", &path)?;

@@ -55,6 +55,27 @@ pub(super) fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
+/// Kills every process of this PID namespace but this one, which is its first.
+pub(super) fn kill_all_others() {
+    if std::process::id() == 1 {
+        // SAFETY: always sound; process 1 itself is spared.
+        unsafe { libc::kill(-1, libc::SIGKILL) };
+    }
+}
+
+/// Which child has ended and can be waited for, without waiting for it.
+pub(super) fn ended_child() -> Option<Pid> {
+    // SAFETY: an all-zero `siginfo_t` is valid.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the kernel writes one `siginfo_t` to this address.
+    if unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) } != 0 {
+        return None;
+    }
+    // SAFETY: waitid filled in the fields of SIGCHLD, or left zeros.
+    Pid::from_raw(unsafe { info.si_pid() })
+}
+
 /// Enters new namespaces. None of `flags` may be `FILES`.
 pub(super) fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
     // SAFETY: unsafe only for `FILES`, which is refused here.
@@ -156,6 +177,20 @@ fn seccomp(program: &[Instruction], flags: u64) -> io::Result<i64> {
 }
 
 /// Replaces this process by `program`. Returns only the reason why not.
+/// Gives every signal its default action and blocks none, as a command expects it: Rust ignores SIGPIPE, and what is
+/// ignored stays so through exec.
+pub(super) fn default_signals() {
+    for signal in 1..=64 {
+        // SAFETY: changes only this process's table of actions; the kernel refuses SIGKILL, SIGSTOP and what is none.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: a set of signals is plain data, for which all zeros is the empty set, and outlives the call.
+    unsafe {
+        let none: libc::sigset_t = std::mem::zeroed();
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
 pub(super) fn execute(program: &CString, arguments: &[CString], environment: &[CString]) -> io::Error {
     let (arguments, environment) = (pointers(arguments), pointers(environment));
     // SAFETY: both arrays hold pointers to live C strings and end with a null pointer.
@@ -205,4 +240,94 @@ pub(super) fn loopback_up() -> io::Result<()> {
     let done =
         unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A system call that waits for an answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Notification {
+    /// Which wait it is.
+    pub(super) id: u64,
+    /// The thread, as numbered in this process's PID namespace.
+    pub(super) pid: u32,
+    /// The call's number.
+    pub(super) call: i64,
+    /// Its arguments.
+    pub(super) arguments: [u64; 6],
+}
+
+/// How a waiting call goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It returns this.
+    Returns(i64),
+    /// It fails with this errno.
+    Fails(i32),
+    /// The kernel carries it out after all.
+    Continues,
+}
+
+/// Lets who waits and who answers run on one CPU in turn, which halves the cost of each call (Linux 6.6).
+pub(super) fn wake_in_turn(listener: BorrowedFd<'_>) {
+    // SAFETY: this request takes a number, not an address.
+    unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS as _, 1_u64) };
+}
+
+/// Takes the next call that waits. `NotFound` if its thread was killed meanwhile.
+pub(super) fn next_notification(listener: BorrowedFd<'_>) -> io::Result<Notification> {
+    // SAFETY: an all-zero `seccomp_notif` is valid, and what the kernel demands.
+    let mut raw: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one `seccomp_notif` to this address.
+    let done =
+        unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV as _, &raw mut raw) };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Notification { id: raw.id, pid: raw.pid, call: raw.data.nr.into(), arguments: raw.data.args })
+}
+
+/// Answers a call. `NotFound` if its thread was killed meanwhile.
+pub(super) fn answer(listener: BorrowedFd<'_>, id: u64, verdict: Verdict) -> io::Result<()> {
+    let (val, error, flags) = match verdict {
+        Verdict::Returns(value) => (value, 0, 0),
+        Verdict::Fails(errno) => (0, -errno, 0),
+        Verdict::Continues => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
+    };
+    let response = libc::seccomp_notif_resp { id, val, error, flags };
+    // SAFETY: the kernel reads one `seccomp_notif_resp` from this address.
+    let done = unsafe {
+        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND as _, &raw const response)
+    };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Whether the call still waits: what was read of its process meanwhile is that process's.
+pub(super) fn still_waits(listener: BorrowedFd<'_>, id: u64) -> bool {
+    // SAFETY: the kernel reads one number from this address.
+    unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID as _, &raw const id) == 0 }
+}
+
+/// Reads another process's memory; gives how many bytes could be read.
+pub(super) fn read_memory(pid: u32, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let remote = libc::iovec {
+        iov_base: std::ptr::without_provenance_mut(usize::try_from(address).unwrap_or(0)),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: the kernel writes at most `len` bytes to the local buffer; the remote address is only a number here.
+    let read =
+        unsafe { libc::process_vm_readv(pid.cast_signed(), &raw const local, 1, &raw const remote, 1, 0) };
+    usize::try_from(read).map_err(|_| io::Error::last_os_error())
+}
+
+/// Writes to another process's memory.
+pub(super) fn write_memory(pid: u32, address: u64, bytes: &[u8]) -> io::Result<()> {
+    let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let remote = libc::iovec {
+        iov_base: std::ptr::without_provenance_mut(usize::try_from(address).unwrap_or(0)),
+        iov_len: bytes.len(),
+    };
+    // SAFETY: the kernel reads `len` bytes of the local buffer; the remote address is only a number here.
+    let written =
+        unsafe { libc::process_vm_writev(pid.cast_signed(), &raw const local, 1, &raw const remote, 1, 0) };
+    if written == bytes.len().cast_signed() { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

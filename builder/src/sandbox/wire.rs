@@ -249,6 +249,16 @@ pub(super) mod list {
     }
 }
 
+/// The two ends of a connection that keeps messages apart.
+pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::net::socketpair(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,19 +285,9 @@ mod tests {
         let Request::Own { id: 7, tree, owners } = arrived else { panic!("not what was sent") };
         assert_eq!(tree, odd);
         assert_eq!(owners.len(), 5000);
-        let text = std::io::read_to_string(std::fs::File::from(fds.into_iter().next().unwrap())).unwrap();
+        let text = io::read_to_string(std::fs::File::from(fds.into_iter().next().unwrap())).unwrap();
         assert_eq!(text, "passed");
         drop(left);
         assert!(receive::<Request>(&right).unwrap().is_none());
     }
-}
-
-/// The two ends of a connection that keeps messages apart.
-pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(rustix::net::socketpair(
-        rustix::net::AddressFamily::UNIX,
-        rustix::net::SocketType::SEQPACKET,
-        rustix::net::SocketFlags::CLOEXEC,
-        None,
-    )?)
 }

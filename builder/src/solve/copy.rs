@@ -50,7 +50,8 @@ impl Solver {
                 CopySource::Git(git) => Origin::Git(git.clone(), git.commit().await?),
                 CopySource::Archive(digest) => {
                     let spooled = self.inner.around.archives.get(digest).cloned();
-                    let spooled = spooled.ok_or_else(|| Error::Internal(format!("archive {digest} is not spooled")))?;
+                    let spooled =
+                        spooled.ok_or_else(|| Error::Internal(format!("archive {digest} is not spooled")))?;
                     Origin::Fetched(spooled, true)
                 }
                 CopySource::Inline(files) => Origin::Inline(
@@ -100,8 +101,10 @@ impl Solver {
         let (store, form, epoch, op, name) =
             (inner.around.store.clone(), self.form(id), inner.around.epoch, op.clone(), node.name.clone());
         let known = Self::blocking(move || {
-            let user = users::run_user(&store, &view, &op.user)?;
-            let owner = Owner { uid: user.uid, gid: user.gid };
+            let owner = match op.user.as_str() {
+                "" => Owner::default(),
+                user => users::chown(&store, &view, user)?,
+            };
             let mtime = epoch.unwrap_or_else(|| jiff::Timestamp::now().as_second());
             let mut entries = files::workdir(&view, &op.path, Some(owner), mtime)?;
             clamp(&mut entries, epoch);
@@ -130,10 +133,9 @@ impl Solver {
         }
         let path = url.split(['?', '#']).next().unwrap_or(url);
         let path = path.split_once("://").map_or(path, |(_, rest)| rest);
-        let last = path
-            .split_once('/')
-            .and_then(|(_, path)| path.rsplit('/').next())
-            .filter(|name| !name.is_empty());
+        // As Go's `path.Base`: slashes at the end do not count.
+        let last = path.split_once('/').and_then(|(_, path)| path.trim_end_matches('/').rsplit('/').next());
+        let last = last.filter(|name| !name.is_empty());
         let name = download.name.clone().or_else(|| last.map(str::to_owned));
         Ok(Fetched {
             name: name.unwrap_or_else(|| "__unnamed__".to_owned()),

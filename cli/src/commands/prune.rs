@@ -30,7 +30,8 @@ pub(super) async fn run(context: &Context, args: &PruneArgs) -> Result<()> {
         }
         store.collect().map_err(|error| {
             let busy = matches!(error, layer_store::Error::Busy);
-            Failure::from(error).hint(busy.then(|| "try again when no build, pull or push is running".to_owned()))
+            Failure::from(error)
+                .hint(busy.then(|| "try again when no build, pull or push is running".to_owned()))
         })
     })
     .await?;

@@ -80,8 +80,7 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
             },
             network: network(args.network.as_deref())?,
             allow_insecure: allow.insecure,
-            // The host's network is what a RUN has by default, so asking for it takes nothing more.
-            allow_host_network: true,
+            allow_host_network: allow.host_network,
             no_cache: no_cache(args),
             contexts,
         },
@@ -270,15 +269,17 @@ fn no_cache(args: &BuildArgs) -> NoCache {
     }
 }
 
+#[derive(Default)]
 struct Allowed {
     insecure: bool,
+    host_network: bool,
 }
 
 fn allowed(texts: &[String]) -> Result<Allowed> {
-    let mut allowed = Allowed { insecure: false };
+    let mut allowed = Allowed::default();
     for text in texts {
         match text.as_str() {
-            "network.host" => {}
+            "network.host" => allowed.host_network = true,
             "security.insecure" => allowed.insecure = true,
             other => {
                 return Err(Failure::usage(format!("there is no entitlement `{other}`"))

@@ -287,7 +287,7 @@ impl Transport {
                 .ok_or_else(|| no_address(call))?;
             match self.request(call, &url, None).await {
                 Ok(answer) if !is_last && answer.may_want_https() => {
-                    first_answer = Some((*scheme, Some(answer)))
+                    first_answer = Some((*scheme, Some(answer)));
                 }
                 Ok(answer) => {
                     *known = Some(scheme);

@@ -53,7 +53,9 @@ impl Archive {
                 .map(|(name, value)| (format!("SCHILY.xattr.{name}"), value.as_bytes()))
                 .collect();
             if !pax.is_empty() {
-                builder.append_pax_extensions(pax.iter().map(|(name, value)| (name.as_str(), *value))).unwrap();
+                builder
+                    .append_pax_extensions(pax.iter().map(|(name, value)| (name.as_str(), *value)))
+                    .unwrap();
             }
             let mut header = if line.kind == 'z' { tar::Header::new_gnu() } else { tar::Header::new_ustar() };
             // Set as bytes, since the library refuses the names that a test is about.

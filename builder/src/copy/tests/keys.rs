@@ -21,7 +21,11 @@ fn key(world: &World, text: &str) -> Digest {
     let source = if case.from { Source::View(&world.store, &stage) } else { Source::Context(&context) };
     let digest = select(source, &case.request).unwrap().digest(&case.request).unwrap();
     let again = if case.from { Source::View(&world.store, &stage) } else { Source::Context(&context) };
-    assert_eq!(select(again, &case.request).unwrap().digest(&case.request).unwrap(), digest, "unstable: {text}");
+    assert_eq!(
+        select(again, &case.request).unwrap().digest(&case.request).unwrap(),
+        digest,
+        "unstable: {text}"
+    );
     digest
 }
 
@@ -52,15 +56,60 @@ fn what_counts() {
         ),
         ("bytes", format!("{base}COPY d /x"), base.replace("\"1\"", "\"9\"") + "COPY d /x", false),
         ("names inside", format!("{base}COPY d /x"), base.replace("d/b", "d/c") + "COPY d /x", false),
-        ("the mode of the top directory", format!("{base}COPY d /x"), base.replace("d d 755", "d d 700") + "COPY d /x", true),
-        ("the name of the top directory", format!("{base}COPY d /x"), base.replace(" d", " e").replace("e e 755", "d e 755") + "COPY e /x", true),
-        ("another parent", format!("{base}COPY d/a /x"), "context\n  d e\n  d e/f\n  f e/f/a \"1\"\nCOPY e/f/a /x".to_owned(), true),
-        ("another name", format!("{base}COPY d/a /x/"), "context\n  d d\n  f d/z \"1\"\nCOPY d/z /x/".to_owned(), false),
-        ("a name under a wildcard", format!("{base}COPY d/* /x/"), base.replace("d/b", "d/c") + "COPY d/* /x/", false),
-        ("what a wildcard does not match", format!("{base}COPY d/a* /x/"), base.replace("\"2\"", "\"9\"") + "COPY d/a* /x/", true),
-        ("what is excluded", format!("{base}COPY --exclude=b d /x/"), base.replace("\"2\"", "\"9\"") + "COPY --exclude=b d /x/", true),
-        ("user attributes", format!("{base}COPY d /x"), base.replace("d/a 644", "d/a 644 user.a=b") + "COPY d /x", false),
-        ("an empty directory", format!("{base}COPY d /x"), base.replace("COPY", "") + "  d d/empty\nCOPY d /x", false),
+        (
+            "the mode of the top directory",
+            format!("{base}COPY d /x"),
+            base.replace("d d 755", "d d 700") + "COPY d /x",
+            true,
+        ),
+        (
+            "the name of the top directory",
+            format!("{base}COPY d /x"),
+            base.replace(" d", " e").replace("e e 755", "d e 755") + "COPY e /x",
+            true,
+        ),
+        (
+            "another parent",
+            format!("{base}COPY d/a /x"),
+            "context\n  d e\n  d e/f\n  f e/f/a \"1\"\nCOPY e/f/a /x".to_owned(),
+            true,
+        ),
+        (
+            "another name",
+            format!("{base}COPY d/a /x/"),
+            "context\n  d d\n  f d/z \"1\"\nCOPY d/z /x/".to_owned(),
+            false,
+        ),
+        (
+            "a name under a wildcard",
+            format!("{base}COPY d/* /x/"),
+            base.replace("d/b", "d/c") + "COPY d/* /x/",
+            false,
+        ),
+        (
+            "what a wildcard does not match",
+            format!("{base}COPY d/a* /x/"),
+            base.replace("\"2\"", "\"9\"") + "COPY d/a* /x/",
+            true,
+        ),
+        (
+            "what is excluded",
+            format!("{base}COPY --exclude=b d /x/"),
+            base.replace("\"2\"", "\"9\"") + "COPY --exclude=b d /x/",
+            true,
+        ),
+        (
+            "user attributes",
+            format!("{base}COPY d /x"),
+            base.replace("d/a 644", "d/a 644 user.a=b") + "COPY d /x",
+            false,
+        ),
+        (
+            "an empty directory",
+            format!("{base}COPY d /x"),
+            base.replace("COPY", "") + "  d d/empty\nCOPY d /x",
+            false,
+        ),
         (
             "hard links",
             "context\n  d d\n  f d/a \"1\"\n  f d/b \"1\"\nCOPY d /x".to_owned(),
@@ -158,7 +207,9 @@ fn the_request_decides_too() {
     for same in ["COPY c /x", "cwd /\nCOPY a b x", "COPY a b /y/../x", "cwd /w\nCOPY a b /x"] {
         assert_eq!(key(same), base, "{same}");
     }
-    for other in ["COPY a b /x/", "COPY a b /y", "COPY --chown=0:0 a b /x", "COPY --chmod=644 a b /x", "ADD a b /x"] {
+    for other in
+        ["COPY a b /x/", "COPY a b /y", "COPY --chown=0:0 a b /x", "COPY --chmod=644 a b /x", "ADD a b /x"]
+    {
         assert_ne!(key(other), base, "{other}");
     }
     assert_eq!(key("COPY --chmod=0755 a /x"), key("COPY --chmod=755 a /x"));
@@ -166,7 +217,8 @@ fn the_request_decides_too() {
 
 /// The content digest of the one file `f` of the context, through an index.
 fn digest_of(path: &Path, index: &Arc<StatIndex>) -> Digest {
-    let request = Request { sources: vec!["f".to_owned()], destination: "/f".to_owned(), ..Request::default() };
+    let request =
+        Request { sources: vec!["f".to_owned()], destination: "/f".to_owned(), ..Request::default() };
     let context = LocalContext::open(path, None).unwrap().with_index(Arc::clone(index));
     select(Source::Context(&context), &request).unwrap().digest(&request).unwrap()
 }
@@ -220,7 +272,8 @@ fn an_unchanged_file_is_not_read_again() {
 fn a_file_that_changes_after_it_was_selected_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("f"), "1").unwrap();
-    let request = Request { sources: vec!["f".to_owned()], destination: "/f".to_owned(), ..Request::default() };
+    let request =
+        Request { sources: vec!["f".to_owned()], destination: "/f".to_owned(), ..Request::default() };
     let context = LocalContext::open(directory.path(), None).unwrap();
     let selection = select(Source::Context(&context), &request).unwrap();
     assert!(selection.verify().is_ok());

@@ -80,7 +80,7 @@ fn run(world: &World, case: &Case) -> Result<Outcome, CopyError> {
         selection.verify()?;
         new
     };
-    let mut layer: Vec<Line> = new.iter().map(|entry| Line::of_new(entry)).collect();
+    let mut layer: Vec<Line> = new.iter().map(Line::of_new).collect();
     layer.sort_by(|a, b| a.path.cmp(&b.path));
     let diff_id = world.store.write_layer(new, Form::Tar).unwrap();
     let mut all = base;
@@ -121,7 +121,9 @@ fn check(world: &World, case: &Case) -> Result<(), String> {
 fn message(error: &CopyError) -> String {
     match error {
         CopyError::NotFound { ignored_by: Some(rule), .. } => format!("{error} (ignored by `{rule}`)"),
-        CopyError::NotFound { nearest, .. } if !nearest.is_empty() => format!("{error} (nearest {nearest:?})"),
+        CopyError::NotFound { nearest, .. } if !nearest.is_empty() => {
+            format!("{error} (nearest {nearest:?})")
+        }
         _ => error.to_string(),
     }
 }
@@ -148,7 +150,8 @@ fn cases() {
     let mut failures = String::new();
     let mut count = 0;
     let world = World::new();
-    let mut files: Vec<_> = std::fs::read_dir(testdata()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(testdata()).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     for file in files.iter().filter(|path| path.extension().is_some_and(|extension| extension == "cases")) {
         let text = std::fs::read_to_string(file).unwrap();

@@ -76,7 +76,8 @@ fn resolve(tree: &Tree, path: &str) -> Result<String, ()> {
     for _ in 0..=255 {
         let mut prefixes: Vec<String> = parents(&path).map(str::to_owned).collect();
         prefixes.push(path.clone());
-        let blocking = prefixes.into_iter().find(|prefix| tree.get(prefix).is_some_and(|node| node.kind != 'd'));
+        let blocking =
+            prefixes.into_iter().find(|prefix| tree.get(prefix).is_some_and(|node| node.kind != 'd'));
         let Some(prefix) = blocking else { return Ok(path) };
         let node = &tree[&prefix];
         if node.kind != 'l' {
@@ -142,7 +143,8 @@ fn copy(source: &Tree, tree: &mut Tree, request: &Request) -> Result<(), ()> {
             } else {
                 format!("{}/{}", request.cwd, request.destination)
             };
-            let ensured = if destination.ends_with('/') { clean(&destination) } else { clean(parent(&destination)) };
+            let ensured =
+                if destination.ends_with('/') { clean(&destination) } else { clean(parent(&destination)) };
             let ensured = resolve(tree, &ensured)?;
             mkdir_all(tree, &ensured, made_mode, made_owner)?;
             let mut to = resolve(tree, &destination)?;
@@ -217,7 +219,7 @@ fn entries_give_what_the_model_gives() {
     proptest!(config, |(source in tree(), base in tree(), request in request())| {
         let base_layers = world.layers(&in_two_layers(&base));
         let below = world.store.view(&base_layers).unwrap();
-        let stage = world.view(&[source.clone()]);
+        let stage = world.view(std::slice::from_ref(&source));
         let mut expected = by_path(&base);
         let model = copy(&by_path(&source), &mut expected, &request);
         let actual = select(Source::View(&world.store, &stage), &request)

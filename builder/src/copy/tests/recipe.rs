@@ -39,8 +39,15 @@ impl Line {
             'w' => 0,
             _ => 0o644,
         };
-        let mut line =
-            Self { kind, path, mode, owner: (0, 0), mtime: None, xattrs: BTreeMap::new(), body: String::new() };
+        let mut line = Self {
+            kind,
+            path,
+            mode,
+            owner: (0, 0),
+            mtime: None,
+            xattrs: BTreeMap::new(),
+            body: String::new(),
+        };
         while let Some((word, quoted)) = words.next() {
             if *quoted {
                 line.body.clone_from(word);
@@ -172,7 +179,8 @@ pub(super) fn make(root: &Path, lines: &[Line]) {
             'f' => std::fs::write(&path, &line.body).unwrap(),
             'l' => symlink(&line.body, &path).unwrap(),
             'h' => std::fs::hard_link(root.join(&line.body), &path).unwrap(),
-            'p' => rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o644.into(), 0).unwrap(),
+            'p' => rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o644.into(), 0)
+                .unwrap(),
             's' => drop(std::os::unix::net::UnixListener::bind(&path).unwrap()),
             kind => panic!("`{kind}` cannot be in a context"),
         }
@@ -180,7 +188,8 @@ pub(super) fn make(root: &Path, lines: &[Line]) {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(line.mode)).unwrap();
         }
         for (name, value) in &line.xattrs {
-            rustix::fs::setxattr(&path, name.as_str(), value.as_bytes(), rustix::fs::XattrFlags::empty()).unwrap();
+            rustix::fs::setxattr(&path, name.as_str(), value.as_bytes(), rustix::fs::XattrFlags::empty())
+                .unwrap();
         }
     }
     // Backwards, since making a child changes its directory's time.
