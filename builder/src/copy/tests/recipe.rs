@@ -196,7 +196,8 @@ pub(super) fn make(root: &Path, lines: &[Line]) {
     for line in lines.iter().rev().filter(|line| matches!(line.kind, 'd' | 'f')) {
         let time = rustix::fs::Timespec { tv_sec: line.mtime.unwrap_or(DEFAULT_TIME), tv_nsec: 0 };
         let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
-        rustix::fs::utimensat(rustix::fs::CWD, root.join(&line.path), &times, rustix::fs::AtFlags::empty()).unwrap();
+        rustix::fs::utimensat(rustix::fs::CWD, root.join(&line.path), &times, rustix::fs::AtFlags::empty())
+            .unwrap();
     }
 }
 
