@@ -23,15 +23,14 @@ pub(super) async fn bring(
         ContextPlace::Directory(_) => return Ok(()),
         ContextPlace::Stdin => {
             let mut input = io::stdin().lock();
-            tokio::task::block_in_place(|| engine.take_in("<stdin>", &mut input))
-                .map_err(|error| explained(&error))?
+            tokio::task::block_in_place(|| engine.take_in("<stdin>", &mut input)).map_err(explained)?
         }
         ContextPlace::Remote(address) => match GitSource::parse(address) {
             Some(git) => {
                 let git = git.map_err(|error| Failure::usage(error.to_string()))?;
                 return place_context(engine, NamedContext::Git(git), file, request).await;
             }
-            None => engine.fetch_context(address).await.map_err(|error| explained(&error))?,
+            None => engine.fetch_context(address).await.map_err(explained)?,
         },
     };
     match arrived {
@@ -59,7 +58,7 @@ pub(super) async fn bring_named(
     for (name, address) in named {
         let context = match GitSource::parse(address) {
             Some(git) => NamedContext::Git(git.map_err(|error| Failure::usage(error.to_string()))?),
-            None => match engine.fetch_context(address).await.map_err(|error| explained(&error))? {
+            None => match engine.fetch_context(address).await.map_err(explained)? {
                 Arrived::Archive(archive) => {
                     let digest = archive.digest;
                     request.archives.insert(digest, archive);
@@ -82,16 +81,16 @@ async fn place_context(
     request: &mut BuildRequest,
 ) -> Result<()> {
     if file != Some("-") {
-        let source: Source = engine
-            .remote_dockerfile(&context, &request.archives, file)
-            .await
-            .map_err(|error| explained(&error))?;
+        let source: Source =
+            engine.remote_dockerfile(&context, &request.archives, file).await.map_err(explained)?;
         request.dockerfile = source;
     }
     request.options.contexts.insert(String::new(), context);
     Ok(())
 }
 
-fn explained(error: &builder::Error) -> Failure {
-    Failure::of(error).hint(error.hint())
+#[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` asks for")]
+fn explained(error: builder::Error) -> Failure {
+    let hint = error.hint();
+    Failure::of(&error).hint(hint)
 }
