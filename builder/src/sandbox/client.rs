@@ -16,7 +16,7 @@ use super::error::SandboxError;
 use super::failure::Refused as _;
 use super::report::{Failure, Report, Rung};
 use super::wire::{self, Reply, Request};
-use super::{SandboxSettings, enter, ids};
+use super::{SandboxSettings, cause, enter, ids};
 
 /// An answer with the descriptors that came beside it.
 pub(super) type Answer = Result<(Reply, Vec<OwnedFd>), SandboxError>;
@@ -42,7 +42,7 @@ impl Client {
     /// Starts a keeper on one rung. Blocks until it is ready or has given up.
     pub(super) fn start(settings: &SandboxSettings, rung: Rung) -> Result<(Self, Report), Failure> {
         if rung == Rung::Userns {
-            ids::can_map_many().map_err(|failure| Failure { rung: Some(rung), ..failure })?;
+            ids::can_map_many().map_err(|failure| cause::explain(Failure { rung: Some(rung), ..failure }))?;
         }
         let (ours, theirs) = wire::pair().refused("socketpair")?;
         let socket = Arc::new(ours);
@@ -70,7 +70,10 @@ impl Client {
         let client = Self { socket, waiting, next: AtomicU64::new(1), thread: Some(thread) };
         let gone = || super::failure::because("thread", "it ended");
         let report = start.recv().map_err(|_| gone())?;
-        Ok((client, report.map_err(|failure| Failure { rung: Some(rung), ..failure })?))
+        match report {
+            Ok(report) => Ok((client, cause::explain_all(report))),
+            Err(failure) => Err(cause::explain(Failure { rung: Some(rung), ..failure })),
+        }
     }
 
     /// A number for a new request.

@@ -24,6 +24,8 @@ pub(super) struct Ready<'a> {
     pub(super) cwd: OwnedFd,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
+    /// The root to change to, where nothing is mounted.
+    pub(super) root: Option<OwnedFd>,
     /// Where the descriptor goes by which calls about ids are answered, where they are.
     pub(super) listener: Option<OwnedFd>,
 }
@@ -39,6 +41,10 @@ pub(super) fn become_it(ready: &Ready<'_>) -> NotRun {
 fn prepare(ready: &Ready<'_>) -> Result<(), Failure> {
     let step = ready.step;
     let _ = rustix::process::setsid();
+    if let Some(root) = &ready.root {
+        rustix::process::fchdir(root).refused("fchdir(root)")?;
+        rustix::process::chroot(".").refused("chroot")?;
+    }
     let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .refused_on("open", "/dev/null")?;
     rustix::stdio::dup2_stdin(&null).refused("dup2")?;
@@ -57,6 +63,9 @@ fn prepare(ready: &Ready<'_>) -> Result<(), Failure> {
 
     let wanted = capabilities::wanted(step.insecure, &step.cap_add, &step.cap_drop)
         .map_err(|name| because("capset", format!("there is no capability `{name}`")))?;
+    // With it a step could leave the directory that is all it has for a root.
+    let wanted =
+        if ready.root.is_some() { wanted - rustix::thread::CapabilitySet::SYS_CHROOT } else { wanted };
     // Before anything is given up, since without no_new_privs it takes SYS_ADMIN.
     if ready.seccomp && !step.insecure {
         sys::install_filter(ready.filter).refused("seccomp(SECCOMP_SET_MODE_FILTER)")?;
@@ -70,6 +79,10 @@ fn prepare(ready: &Ready<'_>) -> Result<(), Failure> {
         return capabilities::keep(wanted).refused("capset");
     }
     become_user(step)?;
+    if ready.root.is_some() {
+        // No PID namespace ends it with its keeper.
+        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    }
     capabilities::keep(if uid.is_root() { wanted } else { rustix::thread::CapabilitySet::empty() })
         .refused("capset")
 }

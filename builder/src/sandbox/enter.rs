@@ -56,6 +56,7 @@ pub(super) fn run_if_asked() {
     // Ctrl-C is for the builder, which then stops its steps in order.
     let _ = rustix::process::setsid();
     match enter(rung, &socket) {
+        Ok(id_map) if rung == Rung::Chroot => keeper::serve(orders, &id_map, socket),
         Ok(id_map) => {
             start_sealed(&arguments, &id_map);
             // Refused (an odd filesystem, a filter): without the seal a step that may write to the file of this
@@ -87,7 +88,12 @@ fn enter(rung: Rung, socket: &OwnedFd) -> Result<String, Failure> {
             rustix::thread::set_thread_res_uid(root.0, root.0, root.0).refused("setresuid(0)")?;
             map
         }
-        Rung::Chroot => return Err(because("chroot", "this rung is not built yet")),
+        Rung::Chroot => {
+            // Without namespaces it is this process that ends what a killed step leaves behind.
+            rustix::process::set_child_subreaper(Some(rustix::process::Pid::INIT))
+                .refused("prctl(PR_SET_CHILD_SUBREAPER)")?;
+            return Ok("none".to_owned());
+        }
     };
     sys::unshare(UnshareFlags::NEWNS).refused("unshare(CLONE_NEWNS)")?;
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)

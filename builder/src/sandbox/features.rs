@@ -24,6 +24,8 @@ pub(super) struct Features {
     pub(super) pivot_root: bool,
     /// Group 5 (tty) exists, which terminals belong to.
     pub(super) tty_group: bool,
+    /// Nothing can be mounted: the step runs in a real directory.
+    pub(super) chroot: bool,
     /// One id is mapped: calls that need others are answered by process 1 of the step.
     pub(super) emulates_ids: bool,
     /// A `seccomp` filter can be installed without giving up set-user-id programs.

@@ -1,13 +1,13 @@
 //! What the keeper does to files for a builder that may not: those of subordinate ids.
 
 use std::fs::File;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use layer_store::layer::DiffOptions;
 use layer_store::store::{Durability, Ownership};
 use layer_store::{Store, StoreOptions, View};
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::report::Rung;
@@ -191,7 +191,7 @@ const INSIDE: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
 /// Deeper trees than a path can name are removed as well: by descriptors, one level a call.
-fn remove_entry(parent: std::os::fd::BorrowedFd<'_>, name: &Path) -> std::io::Result<()> {
+pub(super) fn remove_entry(parent: BorrowedFd<'_>, name: &Path) -> std::io::Result<()> {
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         Err(Errno::ISDIR | Errno::PERM) => {}
@@ -218,11 +218,53 @@ fn remove_entry(parent: std::os::fd::BorrowedFd<'_>, name: &Path) -> std::io::Re
     }
 }
 
+/// Copies what is at `from` to `name` below `to`: kinds, modes, owners, times, links; nothing is followed.
+pub(super) fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &Path) -> std::io::Result<()> {
+    let stat = rustix::fs::fstat(from)?;
+    let source = by_descriptor(from);
+    let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => {
+            rustix::fs::mkdirat(to, name, Mode::from_raw_mode(0o700))?;
+            let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let made = rustix::fs::openat(to, name, flags, Mode::empty())?;
+            for entry in std::fs::read_dir(&source)? {
+                let entry = entry?.file_name();
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let inner = rustix::fs::openat(from, &entry, flags, Mode::empty())?;
+                copy_tree(inner.as_fd(), made.as_fd(), Path::new(&entry))?;
+            }
+            rustix::fs::fchmod(&made, mode)?;
+        }
+        FileType::RegularFile => {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+            let made = rustix::fs::openat(to, name, flags, Mode::from_raw_mode(0o600))?;
+            std::io::copy(&mut File::open(&source)?, &mut File::from(made.try_clone()?))?;
+            rustix::fs::fchmod(&made, mode)?;
+        }
+        FileType::Symlink => {
+            let target = rustix::fs::readlinkat(from, "", Vec::new())?;
+            rustix::fs::symlinkat(target, to, name)?;
+        }
+        kind => rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev)?,
+    }
+    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    rustix::fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    let time = rustix::fs::Timespec {
+        tv_sec: stat.st_mtime,
+        tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
+    };
+    let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+    rustix::fs::utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(())
+}
+
 fn failed(id: u64, error: &std::io::Error) -> Reply {
     Reply::Failed { id, errno: error.raw_os_error(), message: error.to_string() }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -15,7 +15,7 @@ use super::report::Failure;
 use super::step::{ExitStatus, Network, Step};
 use super::sys::{self, Forked, Instruction};
 use super::wire::NotRun;
-use super::{command, resolve, root, wire};
+use super::{chroot, command, resolve, root, strays, wire};
 
 /// What the first process tells the keeper when all is over.
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,8 +63,17 @@ fn live(start: Start<'_>, report: &OwnedFd) -> Result<Ended, NotRun> {
         // A build that asked for no network needs none of it to work.
         let _ = sys::loopback_up();
     }
-    let upper = root::enter(start.step, start.secrets, start.features)?;
-    let cwd = resolve::make_directory(open_root()?, &start.step.cwd)
+    let (dressed, upper, top) = if start.features.chroot {
+        rustix::process::set_child_subreaper(Some(rustix::process::Pid::INIT))
+            .refused("prctl(PR_SET_CHILD_SUBREAPER)")?;
+        let dressed = chroot::dress(start.step, start.secrets)?;
+        let top = dressed.root.try_clone().refused("dup")?;
+        (Some(dressed), None, top)
+    } else {
+        let upper = root::enter(start.step, start.secrets, start.features)?;
+        (None, Some(upper), open_root()?)
+    };
+    let cwd = resolve::make_directory(&top, &start.step.cwd)
         .refused_on("mkdir(working directory)", &start.step.cwd)?;
     let (error, error_writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).refused("pipe")?;
     let listener = start.features.emulates_ids.then(wire::pair).transpose().refused("socketpair")?;
@@ -78,6 +87,7 @@ fn live(start: Start<'_>, report: &OwnedFd) -> Result<Ended, NotRun> {
                 stdout: start.stdout,
                 stderr: start.stderr,
                 listener: listener.map(|(_, theirs)| theirs),
+                root: dressed.map(|dressed| dressed.root),
             };
             let why = command::become_it(&ready);
             if let Ok(body) = serde_json::to_vec(&why) {
@@ -91,11 +101,19 @@ fn live(start: Start<'_>, report: &OwnedFd) -> Result<Ended, NotRun> {
             let mut why = Vec::new();
             std::fs::File::from(error).read_to_end(&mut why).refused("read")?;
             if !why.is_empty() {
+                if let Some(dressed) = dressed {
+                    dressed.undress()?;
+                }
                 return Err(serde_json::from_slice(&why)
                     .unwrap_or_else(|error| because("exec", error.to_string()).into()));
             }
-            let Some((listener, theirs)) = listener else {
-                return Ok((reap_until(pid)?, None));
+            let (Some((listener, theirs)), Some(upper)) = (listener, upper) else {
+                let status = reap_until(pid)?;
+                if let Some(dressed) = dressed {
+                    strays::kill(&[]);
+                    dressed.undress()?;
+                }
+                return Ok((status, None));
             };
             drop(theirs);
             let (_, mut fds) = wire::receive::<()>(&listener)

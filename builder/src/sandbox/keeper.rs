@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use layer_store::store::Durability;
 use rustix::event::{PollFd, PollFlags};
-use rustix::process::{DumpableBehavior, Signal, WaitId, WaitIdOptions};
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions};
 
 use super::failure::Refused as _;
 use super::features::Features;
@@ -15,7 +15,7 @@ use super::report::{Failure, Rung};
 use super::step::{Network, Step};
 use super::sys::{self, Forked, Instruction};
 use super::wire::{self, NotRun, Reply, Request};
-use super::{capabilities, files, probe, seccomp};
+use super::{capabilities, files, probe, seccomp, strays};
 
 /// What the helper was started with.
 pub(super) struct Orders {
@@ -60,6 +60,7 @@ struct Keeper {
 /// A request that is being served.
 struct Child {
     id: u64,
+    pid: Pid,
     pidfd: OwnedFd,
     /// Where a step's first process reports; other children answer the builder themselves.
     report: Option<OwnedFd>,
@@ -98,6 +99,7 @@ impl Keeper {
         for child in &self.children {
             let _ = wait_for(&child.pidfd);
         }
+        strays::kill(&[]);
         sys::exit_now(0)
     }
 
@@ -144,8 +146,8 @@ impl Keeper {
                 let start = Start { step, features, filter, stdout, stderr, secrets: fds.collect() };
                 init::main(start, report_writer)
             }
-            Forked::Parent { pidfd, .. } => {
-                self.children.push(Child { id, pidfd, report: Some(report) });
+            Forked::Parent { pid, pidfd } => {
+                self.children.push(Child { id, pid, pidfd, report: Some(report) });
                 Ok(())
             }
         }
@@ -175,7 +177,7 @@ impl Keeper {
                 let sent = wire::send(self.socket.as_fd(), &reply, &nothing);
                 sys::exit_now(i32::from(sent.is_err()))
             }
-            Ok(Forked::Parent { pidfd, .. }) => self.children.push(Child { id, pidfd, report: None }),
+            Ok(Forked::Parent { pid, pidfd }) => self.children.push(Child { id, pid, pidfd, report: None }),
             Err(error) => self.answer(&Reply::Failed {
                 id,
                 errno: error.raw_os_error(),
@@ -187,6 +189,9 @@ impl Keeper {
     /// A child is no more; with a step's first process all its namespaces, and the overlay with them.
     fn ended(&self, child: Child) {
         let status = wait_for(&child.pidfd);
+        if self.features.chroot {
+            strays::kill(&self.children.iter().map(|child| child.pid).collect::<Vec<_>>());
+        }
         let Some(report) = child.report else {
             if status != Some(0) {
                 let message = "the process that did it was killed".to_owned();

@@ -3,11 +3,12 @@
 //! The calling process never forks. [`Sandbox::start`] spawns the running executable again as *the keeper*: a
 //! single-threaded helper that enters its namespaces once and then serves requests, one forked child each.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use layer_store::layer::DiffOptions;
+use layer_store::layer::{DiffOptions, Form, Moment};
 use layer_store::store::{Custodian, Durability};
 use layer_store::{Digest, Store, StoreOptions};
 use tokio::io::AsyncReadExt as _;
@@ -15,6 +16,8 @@ use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
 mod capabilities;
+mod cause;
+mod chroot;
 mod client;
 mod command;
 mod custodian;
@@ -35,6 +38,7 @@ mod root;
 mod seccomp;
 mod step;
 mod step_mounts;
+mod strays;
 mod sys;
 mod system_mounts;
 mod wire;
@@ -72,6 +76,10 @@ pub struct Sandbox {
     settings: SandboxSettings,
     report: Report,
     client: Arc<Client>,
+    /// This process's view of the store, for what it may do itself; opened when first needed.
+    store: Arc<OnceLock<Store>>,
+    /// When the real directory of a step without mounts was written.
+    written: Arc<Mutex<HashMap<PathBuf, Moment>>>,
 }
 
 impl Sandbox {
@@ -84,7 +92,15 @@ impl Sandbox {
         let mut attempts = Vec::new();
         for rung in rungs(settings.isolation) {
             match Client::start(&settings, rung) {
-                Ok((client, report)) => return Ok(Self { settings, report, client: Arc::new(client) }),
+                Ok((client, report)) => {
+                    return Ok(Self {
+                        settings,
+                        report,
+                        client: Arc::new(client),
+                        store: Arc::default(),
+                        written: Arc::default(),
+                    });
+                }
                 Err(failure) => attempts.push((rung, failure)),
             }
         }
@@ -118,7 +134,11 @@ impl Sandbox {
                 fds.push(wire::memory_file(&bytes.0).map_err(failed("pass a secret to the step"))?);
             }
         }
-        let upper = step.scratch.join("upper");
+        let mut upper = step.scratch.join("upper");
+        if self.report.rung == Rung::Chroot {
+            upper = step.scratch.join(chroot::ROOT);
+            self.write_out(&step).await?;
+        }
         let id = self.client.next_id();
         let (answer, answered) = oneshot::channel();
         let mut running = Running { client: &self.client, id: Some(id) };
@@ -172,16 +192,69 @@ impl Sandbox {
             })
             .await?;
         }
-        let settings = self.settings.clone();
+        let since = lock(&self.written).remove(&upper);
+        let (settings, store, whole) =
+            (self.settings.clone(), Arc::clone(&self.store), self.report.rung == Rung::Chroot);
         blocking("commit the step", move || {
-            let options_of_store = StoreOptions { durability: settings.durability, custodian: None };
-            let store = Store::open(&settings.store_root, options_of_store);
-            store
-                .and_then(|store| store.commit_upper(&upper, &store.view(&below)?, &options))
-                .map_err(|error| SandboxError::Commit(error.to_string()))
+            let store = opened(&store, &settings)?;
+            let view = store.view(&below)?;
+            if whole {
+                store.commit_whole(&upper, &view, &options, since, Form::Tree)
+            } else {
+                store.commit_upper(&upper, &view, &options)
+            }
         })
         .await?
+        .map_err(|error| commit_failed(&error))
     }
+
+    /// Writes the image, and what a step without mounts shall find in it, as real directories.
+    async fn write_out(&self, step: &Step) -> Result<(), SandboxError> {
+        let mut stacks = vec![(step.lowers.clone(), step.scratch.join(chroot::ROOT))];
+        for (number, mount) in step.mounts.iter().enumerate() {
+            if let StepMount::Bind { source: MountSource::Layers { lowers, .. }, .. } = mount {
+                stacks.push((lowers.clone(), step.scratch.join(chroot::source_of(number))));
+            }
+        }
+        let (settings, store, written) =
+            (self.settings.clone(), Arc::clone(&self.store), Arc::clone(&self.written));
+        blocking("write out the image", move || {
+            let store = opened(&store, &settings)?;
+            for (lowers, place) in stacks {
+                let diff_ids: Vec<Digest> = lowers.iter().filter_map(|tree| diff_id_of(tree)).collect();
+                let moment = store.checkout(&store.view(&diff_ids)?, &place)?;
+                lock(&written).insert(place, moment);
+            }
+            Ok::<(), layer_store::Error>(())
+        })
+        .await?
+        .map_err(|error| commit_failed(&error))
+    }
+}
+
+/// The layer whose tree is at a path of the store: `layers/<hex>/tree`.
+fn diff_id_of(tree: &Path) -> Option<Digest> {
+    Digest::from_hex(tree.parent()?.file_name()?.to_str()?).ok()
+}
+
+fn opened<'a>(
+    store: &'a OnceLock<Store>,
+    settings: &SandboxSettings,
+) -> Result<&'a Store, layer_store::Error> {
+    if let Some(store) = store.get() {
+        return Ok(store);
+    }
+    let options = StoreOptions { durability: settings.durability, custodian: None };
+    let opened = Store::open(&settings.store_root, options)?;
+    Ok(store.get_or_init(|| opened))
+}
+
+fn commit_failed(error: &layer_store::Error) -> SandboxError {
+    SandboxError::Commit(files::chain(error))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Tries every rung and says what each would give, without running anything.

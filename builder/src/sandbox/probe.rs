@@ -1,7 +1,7 @@
 //! Finds out what works in the keeper's namespaces, by doing it.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::MountAttrFlags;
@@ -19,6 +19,9 @@ use super::report::{Degradation, Failure, Report, Rung};
 /// Tries everything that a step needs. An error means that this rung does not work.
 pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report), Failure> {
     std::fs::create_dir_all(&orders.store_root).refused_on("mkdir", &orders.store_root)?;
+    if orders.rung == Rung::Chroot {
+        return probe_chroot(orders, id_map);
+    }
     let scratch = tempfile::Builder::new()
         .prefix(".probe-")
         .tempdir_in(&orders.store_root)
@@ -66,11 +69,55 @@ pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report),
             "none: the old root is out of reach as well",
         ),
         tty_group: mapped(5, "/proc/self/gid_map"),
+        chroot: false,
         emulates_ids: orders.rung == Rung::Single,
         seccomp: capabilities::effective().contains(rustix::thread::CapabilitySet::SYS_ADMIN),
     };
     let report = Report { rung: orders.rung, id_map: id_map.to_owned(), ids, degradations };
     Ok((features, report))
+}
+
+/// The rung without mounts needs little: to give files away and to change the root.
+fn probe_chroot(orders: &Orders, id_map: &str) -> Result<(Features, Report), Failure> {
+    let root = orders.store_root.clone();
+    if let Some(failure) = in_child(0, || rustix::process::chroot(&root).refused_on("chroot", &root).err())? {
+        return Err(failure);
+    }
+    let file =
+        tempfile::NamedTempFile::new_in(&orders.store_root).refused_on("create", &orders.store_root)?;
+    std::os::unix::fs::fchown(&file, Some(1), Some(1)).refused_on("chown", file.path())?;
+    let without = |feature: &str, instead: &str, cost: &str| Degradation {
+        feature: feature.to_owned(),
+        instead: instead.to_owned(),
+        cost: cost.to_owned(),
+        failure: super::failure::because("chroot", "this rung mounts nothing and makes no namespace"),
+    };
+    let degradations = vec![
+        without(
+            "namespaces",
+            "chroot",
+            "a step sees the builder's network, host name and IPC, and may signal its processes",
+        ),
+        without("overlay", "a copy of the image for each step", "a step costs reading and writing its image"),
+        without("proc", "nothing", "programs that need /proc fail"),
+        without("sysfs", "nothing", "none for most builds"),
+        without("chroot", "not allowed to a step", "a step cannot itself use chroot, which would lead out"),
+    ];
+    let features = Features {
+        place: PathBuf::new(),
+        namespaces: 0,
+        own_proc: false,
+        own_sys: false,
+        device_nodes: true,
+        hostname: false,
+        pivot_root: false,
+        tty_group: false,
+        chroot: true,
+        emulates_ids: false,
+        seccomp: capabilities::effective().contains(rustix::thread::CapabilitySet::SYS_ADMIN),
+    };
+    let ids = mapped_ids("/proc/self/uid_map");
+    Ok((features, Report { rung: orders.rung, id_map: id_map.to_owned(), ids, degradations }))
 }
 
 /// What failed in the child; nothing where it worked.

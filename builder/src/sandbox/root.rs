@@ -20,7 +20,7 @@ use super::wire::NotRun;
 use super::{resolve, system_mounts};
 
 /// The places that an image without them gets, and keeps (as from BuildKit).
-const SYSTEM: [&str; 3] = ["dev", "proc", "sys"];
+pub(super) const SYSTEM: [&str; 3] = ["dev", "proc", "sys"];
 
 /// Builds everything below `step.scratch` and makes it this process's root. `secrets` are the contents of the
 /// step's secret mounts, in order. Gives the upper directory, which is out of reach by then.
@@ -81,17 +81,8 @@ pub(super) fn switch_root(root: impl AsFd, features: &Features) -> Result<(), Fa
 
 /// `resolv.conf` and `hosts`, which BuildKit mounts read-only as well. The image keeps its own.
 fn files_of_ours(step: &Step) -> Result<Vec<Prepared>, Failure> {
-    let resolv = std::fs::read("/etc/resolv.conf").unwrap_or_default();
-    let mut hosts = String::from(
-        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
-         ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
-    );
-    for (name, address) in &step.extra_hosts {
-        let _ = writeln!(hosts, "{address}\t{name}");
-    }
-    let _ = writeln!(hosts, "127.0.0.1\t{}", step.hostname);
     let mut prepared = Vec::new();
-    for (name, content) in [("resolv.conf", resolv), ("hosts", hosts.into_bytes())] {
+    for (name, content) in resolver_files(step) {
         let path = Path::new(name);
         std::fs::write(path, content).refused_on("write", path)?;
         let place =
@@ -103,6 +94,20 @@ fn files_of_ours(step: &Step) -> Result<Vec<Prepared>, Failure> {
         });
     }
     Ok(prepared)
+}
+
+/// What is in `/etc` by the network's grace: names and contents.
+pub(super) fn resolver_files(step: &Step) -> [(&'static str, Vec<u8>); 2] {
+    let resolv = std::fs::read("/etc/resolv.conf").unwrap_or_default();
+    let mut hosts = String::from(
+        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
+         ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
+    );
+    for (name, address) in &step.extra_hosts {
+        let _ = writeln!(hosts, "{address}\t{name}");
+    }
+    let _ = writeln!(hosts, "127.0.0.1\t{}", step.hostname);
+    [("resolv.conf", resolv), ("hosts", hosts.into_bytes())]
 }
 
 /// A tree for on top of the lower ones that has the mount points they lack, and nothing else. So the step's own

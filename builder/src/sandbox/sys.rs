@@ -1,8 +1,4 @@
 //! The system calls that have no safe wrapper, and the only `unsafe` of the sandbox.
-#![expect(
-    unsafe_code,
-    reason = "fork, clone, exec, seccomp and mount_setattr have no safe wrapper in rustix"
-)]
 
 use std::ffi::CString;
 use std::io;
@@ -31,6 +27,7 @@ pub(super) enum Forked {
 ///
 /// The caller must be single-threaded, which every process that reaches this code is: the keeper never starts a
 /// thread.
+#[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 pub(super) fn fork_into(namespaces: i32) -> io::Result<Forked> {
     let flags = i64::from(namespaces | libc::CLONE_PIDFD | libc::SIGCHLD);
     let mut pidfd: RawFd = -1;
@@ -50,12 +47,14 @@ pub(super) fn fork_into(namespaces: i32) -> io::Result<Forked> {
 }
 
 /// Ends the process at once, without running destructors: descriptors of a forked child are its parent's.
+#[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 pub(super) fn exit_now(status: i32) -> ! {
     // SAFETY: always sound; it does not return.
     unsafe { libc::_exit(status) }
 }
 
 /// Kills every process of this PID namespace but this one, which is its first.
+#[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 pub(super) fn kill_all_others() {
     if std::process::id() == 1 {
         // SAFETY: always sound; process 1 itself is spared.
@@ -64,6 +63,7 @@ pub(super) fn kill_all_others() {
 }
 
 /// Which child has ended and can be waited for, without waiting for it.
+#[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 pub(super) fn ended_child() -> Option<Pid> {
     // SAFETY: an all-zero `siginfo_t` is valid.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -77,6 +77,7 @@ pub(super) fn ended_child() -> Option<Pid> {
 }
 
 /// Enters new namespaces. None of `flags` may be `FILES`.
+#[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 pub(super) fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
     // SAFETY: unsafe only for `FILES`, which is refused here.
     unsafe { rustix::thread::unshare_unsafe(flags.difference(UnshareFlags::FILES)) }
@@ -108,6 +109,7 @@ pub(super) fn close_on_exec_from(first: u32) {
     close_range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
 }
 
+#[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 fn close_range(first: u32, last: u32, flags: u32) {
     // SAFETY: closing descriptors is sound for memory; the callers' `OwnedFd`s of closed numbers are never used or
     // dropped, since these processes leave by exec or `exit_now`.
@@ -130,6 +132,7 @@ fn close_range(first: u32, last: u32, flags: u32) {
 }
 
 /// Changes the flags of a mount (`MOUNT_ATTR_*`), and of all mounts below it where `recursive`.
+#[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 pub(super) fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, set: u64) -> io::Result<()> {
     #[repr(C)]
     struct Attributes {
@@ -160,6 +163,7 @@ pub(super) fn install_filter(program: &[Instruction]) -> io::Result<()> {
 }
 
 /// Installs a seccomp filter whose `USER_NOTIF` verdicts are answered through the descriptor that is returned.
+#[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 pub(super) fn install_notifying_filter(program: &[Instruction]) -> io::Result<OwnedFd> {
     let fd = seccomp(program, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER)?;
     let fd = RawFd::try_from(fd).map_err(|_| io::ErrorKind::InvalidData)?;
@@ -167,6 +171,7 @@ pub(super) fn install_notifying_filter(program: &[Instruction]) -> io::Result<Ow
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+#[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 fn seccomp(program: &[Instruction], flags: u64) -> io::Result<i64> {
     let len = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
@@ -179,6 +184,7 @@ fn seccomp(program: &[Instruction], flags: u64) -> io::Result<i64> {
 /// Replaces this process by `program`. Returns only the reason why not.
 /// Gives every signal its default action and blocks none, as a command expects it: Rust ignores SIGPIPE, and what is
 /// ignored stays so through exec.
+#[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 pub(super) fn default_signals() {
     for signal in 1..=64 {
         // SAFETY: changes only this process's table of actions; the kernel refuses SIGKILL, SIGSTOP and what is none.
@@ -191,6 +197,7 @@ pub(super) fn default_signals() {
     }
 }
 
+#[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 pub(super) fn execute(program: &CString, arguments: &[CString], environment: &[CString]) -> io::Error {
     let (arguments, environment) = (pointers(arguments), pointers(environment));
     // SAFETY: both arrays hold pointers to live C strings and end with a null pointer.
@@ -199,6 +206,7 @@ pub(super) fn execute(program: &CString, arguments: &[CString], environment: &[C
 }
 
 /// Replaces this process by the program in an open file. Returns only the reason why not.
+#[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 pub(super) fn execute_file(
     program: BorrowedFd<'_>,
     arguments: &[CString],
@@ -224,6 +232,7 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
 }
 
 /// Brings the loopback interface of this network namespace up.
+#[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 pub(super) fn loopback_up() -> io::Result<()> {
     let socket = rustix::net::socket_with(
         rustix::net::AddressFamily::INET,
@@ -267,12 +276,14 @@ pub(super) enum Verdict {
 }
 
 /// Lets who waits and who answers run on one CPU in turn, which halves the cost of each call (Linux 6.6).
+#[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 pub(super) fn wake_in_turn(listener: BorrowedFd<'_>) {
     // SAFETY: this request takes a number, not an address.
     unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS as _, 1_u64) };
 }
 
 /// Takes the next call that waits. `NotFound` if its thread was killed meanwhile.
+#[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 pub(super) fn next_notification(listener: BorrowedFd<'_>) -> io::Result<Notification> {
     // SAFETY: an all-zero `seccomp_notif` is valid, and what the kernel demands.
     let mut raw: libc::seccomp_notif = unsafe { std::mem::zeroed() };
@@ -286,6 +297,7 @@ pub(super) fn next_notification(listener: BorrowedFd<'_>) -> io::Result<Notifica
 }
 
 /// Answers a call. `NotFound` if its thread was killed meanwhile.
+#[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 pub(super) fn answer(listener: BorrowedFd<'_>, id: u64, verdict: Verdict) -> io::Result<()> {
     let (val, error, flags) = match verdict {
         Verdict::Returns(value) => (value, 0, 0),
@@ -301,12 +313,14 @@ pub(super) fn answer(listener: BorrowedFd<'_>, id: u64, verdict: Verdict) -> io:
 }
 
 /// Whether the call still waits: what was read of its process meanwhile is that process's.
+#[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 pub(super) fn still_waits(listener: BorrowedFd<'_>, id: u64) -> bool {
     // SAFETY: the kernel reads one number from this address.
     unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID as _, &raw const id) == 0 }
 }
 
 /// Reads another process's memory; gives how many bytes could be read.
+#[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 pub(super) fn read_memory(pid: u32, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
     let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let remote = libc::iovec {
@@ -320,6 +334,7 @@ pub(super) fn read_memory(pid: u32, address: u64, buffer: &mut [u8]) -> io::Resu
 }
 
 /// Writes to another process's memory.
+#[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 pub(super) fn write_memory(pid: u32, address: u64, bytes: &[u8]) -> io::Result<()> {
     let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let remote = libc::iovec {

@@ -107,9 +107,7 @@ fn devices(root: impl AsFd, step: &Step, features: &Features) -> Result<(), Fail
             bind_device(&dev, name, path)?;
         }
     }
-    for (name, target) in LINKS {
-        rustix::fs::symlinkat(target, &dev, name).refused_on("symlink", Path::new("/dev").join(name))?;
-    }
+    links(&dev)?;
     for name in ["pts", "shm", "mqueue"] {
         rustix::fs::mkdirat(&dev, name, Mode::from_raw_mode(0o755))
             .refused_on("mkdir", Path::new("/dev").join(name))?;
@@ -123,6 +121,40 @@ fn devices(root: impl AsFd, step: &Step, features: &Features) -> Result<(), Fail
     attach_at(&dev, "shm", tmpfs("1777", Some(step.shm_size), INERT)?)?;
     if let Ok(mount) = filesystem("mqueue", &[], INERT) {
         attach_at(&dev, "mqueue", mount)?;
+    }
+    Ok(())
+}
+
+/// The same in a real directory, for a step without mounts.
+pub(super) fn make_devices(dev: &OwnedFd, step: &Step) -> Result<(), Failure> {
+    for (name, major, minor) in DEVICES {
+        let number = rustix::fs::makedev(major, minor);
+        // A step can do without any of them but null, whose lack will be its own message.
+        if rustix::fs::mknodat(dev, name, FileType::CharacterDevice, Mode::from_raw_mode(0o666), number)
+            .is_ok()
+        {
+            let _ = rustix::fs::chmodat(dev, name, Mode::from_raw_mode(0o666), rustix::fs::AtFlags::empty());
+        }
+    }
+    for path in &step.devices {
+        if let (Ok(name), Ok(stat)) = (path.strip_prefix("/dev"), rustix::fs::stat(path)) {
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            rustix::fs::mknodat(dev, name, kind, Mode::from_raw_mode(0o666), stat.st_rdev)
+                .refused_on("mknod", path)?;
+        }
+    }
+    links(dev)?;
+    for (name, mode) in [("pts", 0o755), ("shm", 0o1777), ("mqueue", 0o1777)] {
+        let place = Path::new("/dev").join(name);
+        rustix::fs::mkdirat(dev, name, Mode::from_raw_mode(mode)).refused_on("mkdir", &place)?;
+        let _ = rustix::fs::chmodat(dev, name, Mode::from_raw_mode(mode), rustix::fs::AtFlags::empty());
+    }
+    Ok(())
+}
+
+fn links(dev: &OwnedFd) -> Result<(), Failure> {
+    for (name, target) in LINKS {
+        rustix::fs::symlinkat(target, dev, name).refused_on("symlink", Path::new("/dev").join(name))?;
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("the_builders_memory_and_environment_are_out_of_reach", builder_memory),
     ("the_builders_program_cannot_be_written", builder_program),
     ("double_dots_lead_nowhere", dots),
+    ("a_changed_root_cannot_be_left", changed_root),
 ];
 
 fn image_with(world: &World, name: &str, links: &[(&str, &str)]) -> std::path::PathBuf {
@@ -38,7 +39,7 @@ fn symlinked_source(world: &World) {
     std::fs::write(tree.join("mine"), "mine").unwrap();
     for subpath in ["root", "up"] {
         for source in [
-            MountSource::Layers { lowers: vec![tree.clone()], subpath: subpath.into() },
+            MountSource::Layers { lowers: vec![world.layer(&tree)], subpath: subpath.into() },
             MountSource::Host { path: tree.clone(), subpath: subpath.into() },
         ] {
             let mounts = vec![StepMount::Bind { source, target: "/src".into(), readonly: true }];
@@ -66,7 +67,7 @@ fn symlinked_target(world: &World) {
         &[("out", path), ("up", "../../../../../../../../../.."), ("etc/hosts", path)],
     );
     let mut step = world.script("true");
-    step.lowers.push(evil);
+    step.lowers.push(world.layer(&evil));
     step.mounts = vec![
         StepMount::Tmpfs { target: "/out/victim".into(), size: None },
         StepMount::Tmpfs { target: format!("/up{path}/new").into(), size: None },
@@ -122,7 +123,8 @@ fn symlinked_system(world: &World) {
     for name in ["dev", "proc", "sys"] {
         let outside = world.tree("system-outside", &[("pts/x", "")]);
         let mut step = world.script("true");
-        step.lowers.push(image_with(world, &format!("evil-{name}"), &[(name, outside.to_str().unwrap())]));
+        let evil = image_with(world, &format!("evil-{name}"), &[(name, outside.to_str().unwrap())]);
+        step.lowers.push(world.layer(&evil));
         assert!(matches!(world.try_run(step), Err(SandboxError::Setup(_))), "{name}");
         assert_eq!(names(&outside), ["pts", "pts/x"]);
     }
@@ -145,7 +147,7 @@ fn builder_program(world: &World) {
     std::os::unix::fs::chown(interpreter.join("go"), None, None).unwrap();
     std::fs::set_permissions(interpreter.join("go"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .unwrap();
-    step.lowers.push(interpreter);
+    step.lowers.push(world.layer(&interpreter));
     step.argv = vec!["/go".into()];
     let _ = world.try_run(step);
     let said = world
@@ -159,4 +161,12 @@ fn dots(world: &World) {
     let out =
         world.sh("mkdir /tmp2 && cd /tmp2 && mkdir x && chroot x /bin/true 2> /dev/null; ls -d /../bin");
     assert_eq!(out, "/../bin\n");
+}
+
+/// The classic way out of a chroot takes the capability to make another.
+fn changed_root(world: &World) {
+    let ran = world.run(world.script(
+        "mkdir /jail; chroot /jail /bin/busybox true 2> /dev/null; cd ..; cd ../../../../..; ls -d lost+found boot home work 2> /dev/null; echo end",
+    ));
+    assert_eq!(ran.stdout, "end\n", "{ran:?}");
 }

@@ -18,6 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("an_agent_is_forwarded", ssh),
     ("mount_points_leave_no_trace", no_trace),
     ("mounts_nest", nested),
+    ("what_a_mount_shows_is_there_and_gone", shown),
     ("impossible_mounts_are_named", impossible),
 ];
 
@@ -45,7 +46,7 @@ fn host_directory(world: &World) {
     assert_eq!(ran.stdout, "Bnew\n", "{ran:?}");
     assert_eq!(names(&context), ["a", "sub", "sub/b"]);
     assert_eq!(std::fs::read_to_string(context.join("sub/b")).unwrap(), "B");
-    assert_eq!(names(&ran.finished.upper), ["dev", "proc", "sys"]);
+    assert_eq!(world.changes(&ran), ["dev", "proc", "sys"]);
 }
 
 fn host_file(world: &World) {
@@ -57,19 +58,20 @@ fn host_file(world: &World) {
             ..world.script("cat /etc/new/conf; (echo two > /etc/new/conf) 2> /dev/null && cat /etc/new/conf")
         });
         assert_eq!(ran.stdout, if readonly { "one" } else { "onetwo\n" }, "{ran:?}");
-        assert_eq!(names(&ran.finished.upper), ["dev", "proc", "sys"]);
+        assert_eq!(world.changes(&ran), ["dev", "proc", "sys"]);
     }
     assert_eq!(std::fs::read_to_string(context.join("conf")).unwrap(), "one");
 }
 
 fn layers(world: &World) {
-    let lowers = vec![
+    let lowers = [
         world.tree("stage-1", &[("out/bin", "old"), ("out/lib", "lib")]),
         world.tree("stage-2", &[("out/bin", "new")]),
     ];
     symlink("/out", lowers[1].join("link")).unwrap_or_default();
+    let stack: Vec<_> = lowers.iter().map(|tree| world.layer(tree)).collect();
     for (readonly, subpath) in [(true, "out"), (false, "/link")] {
-        let source = MountSource::Layers { lowers: lowers.clone(), subpath: subpath.into() };
+        let source = MountSource::Layers { lowers: stack.clone(), subpath: subpath.into() };
         let mounts = vec![bind(source, "/from", readonly)];
         let ran = world.run(Step {
             mounts,
@@ -77,7 +79,7 @@ fn layers(world: &World) {
         });
         assert_eq!(ran.stdout, if readonly { "newlib" } else { "newlibwrote\n" }, "{ran:?}");
     }
-    let source = MountSource::Layers { lowers: lowers[..1].to_vec(), subpath: "out/bin".into() };
+    let source = MountSource::Layers { lowers: stack[..1].to_vec(), subpath: "out/bin".into() };
     let ran = world.run(Step { mounts: vec![bind(source, "/tool", true)], ..world.script("cat /tool") });
     assert_eq!(ran.stdout, "old");
     assert!(!lowers[1].join("out/x").exists());
@@ -89,7 +91,7 @@ fn tmpfs(world: &World) {
         "echo x > /scratch/space/x; head -c 2000000 /dev/zero > /scratch/space/big 2> /dev/null || echo full";
     let ran = world.run(Step { mounts, ..world.script(script) });
     assert_eq!(ran.stdout, "full\n");
-    assert_eq!(names(&ran.finished.upper), ["dev", "proc", "sys"]);
+    assert_eq!(world.changes(&ran), ["dev", "proc", "sys"]);
 }
 
 fn cache(world: &World) {
@@ -106,7 +108,7 @@ fn cache(world: &World) {
         ..world.script("cat /root/.cache/pip/x; touch /root/.cache/pip/y 2> /dev/null || echo refused")
     });
     assert_eq!(ran.stdout, "kept\nrefused\n");
-    assert_eq!(names(&ran.finished.upper), ["dev", "proc", "sys"]);
+    assert_eq!(world.changes(&ran), ["dev", "proc", "sys"]);
 }
 
 fn secret(world: &World) {
@@ -131,7 +133,7 @@ fn secret(world: &World) {
         ),
         "{ran:?}"
     );
-    assert_eq!(names(&ran.finished.upper), ["dev", "proc", "sys"]);
+    assert_eq!(world.changes(&ran), ["dev", "proc", "sys"]);
     if world.phase != "single" {
         let user = builder::sandbox::StepUser { uid: 7, gid: 7, groups: vec![] };
         let ran = world.run(Step { mounts: vec![mount("/s", 7, 0o400)], user, ..world.script("cat /s") });
@@ -166,7 +168,7 @@ fn ssh(world: &World) {
     if ran.stdout.contains("answer") {
         assert_eq!(&answering.join().unwrap(), b"hello");
     }
-    assert_eq!(names(&ran.finished.upper), ["dev", "proc", "sys"]);
+    assert_eq!(world.changes(&ran), ["dev", "proc", "sys"]);
 }
 
 fn no_trace(world: &World) {
@@ -179,9 +181,9 @@ fn no_trace(world: &World) {
     ];
     let ran = world.run(Step { mounts: mounts.clone(), ..world.script(times) });
     assert_eq!(ran.stdout, before);
-    assert_eq!(names(&ran.finished.upper), ["dev", "proc", "sys"]);
+    assert_eq!(world.changes(&ran), ["dev", "proc", "sys"]);
     let ran = world.run(Step { mounts, ..world.script("touch /run/a/mine /new/deep/mine") });
-    let kept = names(&ran.finished.upper);
+    let kept = world.changes(&ran);
     assert_eq!(
         kept,
         ["dev", "new", "new/deep", "new/deep/mine", "proc", "run", "run/a", "run/a/mine", "sys"]
@@ -221,4 +223,35 @@ fn impossible(world: &World) {
             other => panic!("{target}: {other:?}"),
         }
     }
+}
+
+/// What every rung can do, those without mounts as well.
+fn shown(world: &World) {
+    world.tree("context-shown", &[("a", "A"), ("sub/b", "B")]);
+    let stage = world.tree("stage-shown", &[("out/x", "X")]);
+    let cache = world.tree("store/mounts/shown", &[("old", "o")]);
+    let secret = SecretBytes(b"hunter3"[..].into());
+    let mounts = vec![
+        StepMount::Tmpfs { target: "/w/inner/deep".into(), size: None },
+        bind(host(world, "context-shown", ""), "/w", false),
+        bind(
+            MountSource::Layers { lowers: vec![world.layer(&stage)], subpath: "out".into() },
+            "/etc/stage",
+            true,
+        ),
+        StepMount::Cache {
+            source: cache.clone(),
+            subpath: "".into(),
+            target: "/var-run/cache".into(),
+            readonly: false,
+        },
+        StepMount::Secret { bytes: secret, target: "/run/secrets/s".into(), mode: 0o400, uid: 0, gid: 0 },
+    ];
+    let script = "cat /w/a /w/sub/b /etc/stage/x /run/cache/old /run/secrets/s; touch /w/inner/deep/n /w/n /run/cache/new";
+    let ran = world.run(Step { mounts, ..world.script(script) });
+    assert_eq!(ran.stdout, "ABXohunter3", "{ran:?}");
+    assert_eq!(world.changes(&ran), ["dev", "proc", "sys"]);
+    assert_eq!(names(&world.path("context-shown")), ["a", "sub", "sub/b"]);
+    assert_eq!(names(&stage), ["out", "out/x"]);
+    assert_eq!(names(&cache), ["new", "old"]);
 }

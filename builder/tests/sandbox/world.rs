@@ -8,7 +8,9 @@ use std::time::Duration;
 use builder::sandbox::{
     ExitStatus, Finished, Isolation, Output, Sandbox, SandboxError, SandboxSettings, Step,
 };
+use layer_store::layer::{DiffOptions, Form};
 use layer_store::store::Durability;
+use layer_store::{Digest, Store, StoreOptions};
 
 pub(crate) struct World {
     pub(crate) phase: String,
@@ -16,6 +18,7 @@ pub(crate) struct World {
     runtime: tokio::runtime::Runtime,
     pub(crate) sandbox: Option<Sandbox>,
     steps: AtomicU32,
+    image: PathBuf,
 }
 
 /// What a step did.
@@ -27,17 +30,43 @@ pub(crate) struct Ran {
     pub(crate) finished: Finished,
 }
 
-/// What only mounts can do.
-const NEEDS_MOUNTS: &[&str] = &[];
+/// What takes a mount or a namespace: `/proc`, write protection, limits of size, a network of one's own.
+const NEEDS_MOUNTS: &[&str] = &[
+    "the_surroundings_are_a_containers",
+    "capabilities_are_dockers",
+    "an_insecure_step_may_all",
+    "ids_and_groups_are_as_asked",
+    "no_network_is_none",
+    "an_empty_base_works",
+    "a_host_directory_is_read_and_never_written",
+    "a_file_can_be_bound",
+    "layers_can_be_bound",
+    "a_tmpfs_is_forgotten",
+    "a_cache_is_kept",
+    "a_secret_is_seen_and_gone",
+    "mounts_nest",
+    "impossible_mounts_are_named",
+    "a_working_directory_below_proc_is_no_way_out",
+    "no_descriptor_leaks",
+    "the_builders_memory_and_environment_are_out_of_reach",
+    "the_builders_program_cannot_be_written",
+];
 
 impl World {
     pub(crate) fn new(phase: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("rbuild-sandbox-").tempdir().unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let mut world =
-            Self { phase: phase.to_owned(), dir, runtime, sandbox: None, steps: AtomicU32::new(0) };
-        world.image();
+        let mut world = Self {
+            phase: phase.to_owned(),
+            dir,
+            runtime,
+            sandbox: None,
+            steps: AtomicU32::new(0),
+            image: PathBuf::new(),
+        };
+        world.make_image();
+        world.image = world.layer(&world.path("image"));
         world.sandbox = Some(world.start());
         world
     }
@@ -78,7 +107,7 @@ impl World {
         root
     }
 
-    fn image(&self) {
+    fn make_image(&self) {
         let files = [
             ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
             ("etc/group", "root:x:0:\n"),
@@ -94,13 +123,44 @@ impl World {
         symlink("/run", root.join("var-run")).unwrap();
     }
 
+    /// A tree as a sandbox takes it: the tree itself, or where nothing is mounted a layer of the store.
+    pub(crate) fn layer(&self, tree: &Path) -> PathBuf {
+        if self.phase != "chroot" {
+            return tree.to_owned();
+        }
+        let store = self.store();
+        let nothing = store.view(&[]).unwrap();
+        let diff_id = store.commit_whole(tree, &nothing, &DiffOptions::default(), None, Form::Tree).unwrap();
+        store.tree(&diff_id).unwrap()
+    }
+
+    fn store(&self) -> Store {
+        Store::open(&self.path("store"), StoreOptions { durability: Durability::None, custodian: None })
+            .unwrap()
+    }
+
+    /// The paths that a step over the small image changed, sorted.
+    pub(crate) fn changes(&self, ran: &Ran) -> Vec<String> {
+        if self.phase != "chroot" {
+            return names(&ran.finished.upper);
+        }
+        let below =
+            [Digest::from_hex(self.image.parent().unwrap().file_name().unwrap().to_str().unwrap()).unwrap()];
+        let sandbox = self.sandbox.as_ref().unwrap();
+        let commit = sandbox.commit(&ran.finished.upper, &below, DiffOptions::default());
+        let diff_id = self.block(commit).unwrap();
+        let index = self.store().index(&diff_id).unwrap();
+        let paths = index.entries().iter().map(|entry| String::from_utf8_lossy(&entry.path).into_owned());
+        paths.filter(|path| !path.is_empty()).collect()
+    }
+
     /// A step over the small image that runs a shell script.
     pub(crate) fn script(&self, script: &str) -> Step {
         let number = self.steps.fetch_add(1, Ordering::Relaxed);
         let scratch = self.path(&format!("store/scratch-{number}"));
         std::fs::create_dir_all(&scratch).unwrap();
         Step {
-            lowers: vec![self.path("image")],
+            lowers: vec![self.image.clone()],
             scratch,
             argv: ["sh", "-c", script].map(Into::into).to_vec(),
             env: vec!["PATH=/bin".into()],
