@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use layer_store::manifest::media_type;
 use layer_store::{Descriptor, Digest};
@@ -25,10 +25,8 @@ async fn a_slow_connection_is_not_alone() {
     let (client, _) = client(|settings| settings.idle_timeout = Duration::from_secs(10));
     let (_place, store) = store();
     let name = reference(&format!("{}/team/app:1", registry.host()));
-    let start = Instant::now();
     client.fetch(&name, &layer(&bytes), &store, |_| {}).await.unwrap();
-    // Alone it would take nearly seven seconds.
-    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    // Alone it would be one request.
     assert!(registry.count() > 5, "{}", registry.count());
     assert!(registry.sent() < (bytes.len() + 8 * MIB) as u64, "{}", registry.sent());
     assert_eq!(store.read_blob(&Digest::of(&bytes), 1 << 30).unwrap(), bytes);
