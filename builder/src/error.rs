@@ -151,7 +151,7 @@ impl Error {
 fn copy_hint(error: &crate::copy::CopyError) -> Option<String> {
     match error {
         crate::copy::CopyError::NotFound { ignored_by: Some(rule), .. } => Some(format!(
-            "the rule `{rule}` in `.dockerignore` (or the Dockerfile's own `.dockerignore` file) leaves it out"
+            "the rule `{rule}` of the ignore file leaves it out (`.dockerignore`, or the Dockerfile's own)"
         )),
         crate::copy::CopyError::NotFound { nearest, .. } if !nearest.is_empty() => {
             let names: Vec<String> = nearest.iter().map(|name| format!("`{name}`")).collect();

@@ -21,11 +21,6 @@ pub(crate) struct AuthFile {
     helper_path: Vec<PathBuf>,
 }
 
-/// An auth file that knows one host.
-pub(crate) fn document(host: &str, user: &str, password: &str) -> String {
-    json!({"auths": {key(host): entry(user, password)}}).to_string()
-}
-
 fn entry(user: &str, password: &str) -> Value {
     json!({"auth": base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"))})
 }

@@ -16,7 +16,7 @@ use crate::reference::Reference;
 use crate::report::{Direction, Transfer};
 use crate::sink::{Sink, blocking};
 use crate::trail::Trail;
-use crate::transport::{Answer, Call, backoff};
+use crate::transport::{Answer, Call, Target, backoff};
 
 /// Progress is told in steps of so many bytes.
 const STEP: u64 = 256 << 10;
@@ -77,6 +77,22 @@ impl Client {
                     return Ok(());
                 }
                 Err(error) => trail.note(endpoint, error)?,
+            }
+        }
+        // A foreign layer may be kept elsewhere, where nobody needs to know who asks.
+        for url in &descriptor.urls {
+            let Some(endpoint) = Endpoint::foreign(url) else { continue };
+            let next = match ingest.take() {
+                Some(ingest) => Some(ingest),
+                None => open(store, digest, total).await?,
+            };
+            let Some(next) = next else { break };
+            match self.fetch_at(&endpoint, reference, descriptor, store, next).await {
+                Ok(()) => {
+                    self.transport.reporter.transfer(Transfer::Finished { digest });
+                    return Ok(());
+                }
+                Err(error) => trail.note(&endpoint, error)?,
             }
         }
         Err(trail.end())
@@ -158,8 +174,7 @@ impl Client {
         descriptor: &Descriptor,
         sink: &mut Sink,
     ) -> Result<(), Error> {
-        let mut call =
-            Call::new(endpoint, place.clone(), Method::GET, format!("blobs/{}", descriptor.digest));
+        let mut call = blob_call(endpoint, place, descriptor.digest);
         let offset = sink.offset();
         if offset > 0 {
             call.headers.insert(RANGE, range(offset, None));
@@ -247,7 +262,7 @@ impl Client {
         if size > limit {
             return Err(Error::TooLarge { place: Box::new(place), limit });
         }
-        let call = Call::new(endpoint, place.clone(), Method::GET, format!("blobs/{digest}"));
+        let call = blob_call(endpoint, &place, digest);
         let mut again = 0;
         let bytes = loop {
             let answer = self.transport.send(&call).await?;
@@ -275,6 +290,15 @@ impl Client {
         }
         Ok(bytes)
     }
+}
+
+/// The request for a blob.
+pub(crate) fn blob_call<'a>(endpoint: &'a Endpoint, place: &Place, digest: Digest) -> Call<'a> {
+    let mut call = Call::new(endpoint, place.clone(), Method::GET, format!("blobs/{digest}"));
+    if let Some(url) = &endpoint.foreign {
+        call.target = Target::Url(url.clone());
+    }
+    call
 }
 
 /// Begins or resumes; `None`: the blob is there.

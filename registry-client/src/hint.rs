@@ -13,6 +13,10 @@ pub(crate) fn of(error: &Error) -> Option<String> {
                     place.host
                 ))
             }
+            ConnectionKind::Tls if source.message.contains("CertificateRequired") => Some(format!(
+                "`{}` wants a client certificate: put `client.cert` and `client.key` into its certs.d directory",
+                place.host
+            )),
             ConnectionKind::Tls => Some(format!(
                 "the certificate of `{}` is not trusted; give its authority with --cacert or in a certs.d directory, or name the host in `insecure-registries`",
                 place.host

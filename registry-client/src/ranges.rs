@@ -12,16 +12,16 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use layer_store::Descriptor;
-use reqwest::{Method, StatusCode};
+use reqwest::StatusCode;
 use tokio::sync::SemaphorePermit;
 
 use crate::client::Client;
 use crate::error::{Error, Place};
-use crate::fetch::{content_range, range};
+use crate::fetch::{blob_call, content_range, range};
 use crate::hosts::Endpoint;
 use crate::report::Transfer;
 use crate::sink::Sink;
-use crate::transport::{Answer, Call, HostState, backoff};
+use crate::transport::{Answer, HostState, backoff};
 
 /// One range. Eight of them in memory are 32 MiB; a round trip of 50 ms costs a fifth of one at 20 MB/s.
 const RANGE: u64 = 4 << 20;
@@ -170,8 +170,7 @@ impl Client {
         last: u64,
         bytes: &mut Vec<Bytes>,
     ) -> Result<(), Error> {
-        let mut call =
-            Call::new(endpoint, place.clone(), Method::GET, format!("blobs/{}", descriptor.digest));
+        let mut call = blob_call(endpoint, place, descriptor.digest);
         call.headers.insert(reqwest::header::RANGE, range(*at, Some(last)));
         // A host that limits how often it is asked should not be asked again for this.
         call.repeatable = false;

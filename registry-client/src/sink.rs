@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use crate::error::Error;
 
 /// Pieces of a body that wait for the disk. With pieces of at most a few hundred kilobytes, this bounds memory.
-const WAITING: usize = 16;
+const WAITING: usize = 4;
 
 /// Runs what blocks on a thread where that is allowed.
 pub(crate) async fn blocking<T: Send + 'static>(

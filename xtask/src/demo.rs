@@ -1,13 +1,15 @@
 //! `cargo xtask demo`: the main job on a fresh machine, shown as it happens.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use xtask::registry::Registry;
-use xtask::{base_image, mirror, packages, repository, target_directory, upload};
+use xtask::{base_image, mirror, packages, repository, upload};
+
+use crate::dist;
 
 /// Builds rbuild and shows one whole build with it.
 pub(crate) fn run() -> Result<()> {
@@ -21,10 +23,11 @@ pub(crate) fn run() -> Result<()> {
         Ok(())
     };
 
+    let mut rbuild = PathBuf::new();
     timed("building the release binary", &mut || {
-        packages::run(crate::cargo().args(["build", "--release", "--package", "cli"]))
+        rbuild = dist::release()?;
+        Ok(())
     })?;
-    let rbuild = target_directory().join("release/rbuild").canonicalize()?;
 
     let place = tempfile::Builder::new().prefix("rbuild-demo-").tempdir()?;
     let mut registry = None;

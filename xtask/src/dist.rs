@@ -13,10 +13,9 @@ const AUTHORITIES: &str = "etc/ssl/certs/ca-certificates.crt";
 /// Builds the static binary, checks it, and puts it into `dist/`.
 pub(crate) fn run() -> Result<()> {
     crate::need_compiler()?;
-    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let target = target();
     need_target(&target)?;
-    packages::run(crate::cargo().args(["build", "--release", "--package", "cli", "--target", &target]))?;
-    let built = target_directory().join(&target).join("release/rbuild");
+    let built = build(Some(&target))?;
 
     let needs = dynamic_needs(&fs::read(&built)?)?;
     if !needs.is_empty() {
@@ -32,6 +31,34 @@ pub(crate) fn run() -> Result<()> {
     let size = fs::metadata(&file)?.len();
     println!("{} ({:.1} MB)", file.display(), megabytes(size));
     Ok(())
+}
+
+/// The release binary: the static one, or where its target cannot be had, the machine's own.
+pub(crate) fn release() -> Result<PathBuf> {
+    let target = target();
+    match need_target(&target) {
+        Ok(()) => build(Some(&target)),
+        Err(error) => {
+            eprintln!("no static binary this time: {error:#}");
+            build(None)
+        }
+    }
+}
+
+fn target() -> String {
+    format!("{}-unknown-linux-musl", std::env::consts::ARCH)
+}
+
+fn build(target: Option<&str>) -> Result<PathBuf> {
+    let mut cargo = crate::cargo();
+    cargo.args(["build", "--release", "--package", "cli"]);
+    let mut place = target_directory();
+    if let Some(target) = target {
+        cargo.args(["--target", target]);
+        place.push(target);
+    }
+    packages::run(&mut cargo)?;
+    Ok(place.join("release/rbuild").canonicalize()?)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown with one digit after the point")]

@@ -72,7 +72,8 @@ impl StatIndex {
     pub fn load(store: &Store, path: &Path) -> Result<Self, ContextError> {
         let context =
             path.canonicalize().map_err(|source| ContextError::Open { path: path.to_owned(), source })?;
-        let saved = store.record("contexts", &key(&context))?.and_then(records).unwrap_or_default();
+        let saved =
+            store.record("contexts", &key(&context))?.as_deref().and_then(records).unwrap_or_default();
         let seen = vec![false; saved.len() / RECORD];
         Ok(Self { context, state: Mutex::new(State { saved, seen, learnt: HashMap::new() }) })
     }
@@ -154,7 +155,7 @@ fn key(context: &Path) -> Digest {
     hasher.finish()
 }
 
-fn records(bytes: Vec<u8>) -> Option<Vec<u8>> {
+fn records(bytes: &[u8]) -> Option<Vec<u8>> {
     let records = bytes.strip_prefix(&MAGIC)?.to_vec();
     let sorted = records
         .chunks_exact(RECORD)
@@ -261,9 +262,9 @@ mod tests {
         assert_eq!(merged.len(), 101 * RECORD, "age 15 is kept");
         let mut all = MAGIC.to_vec();
         all.extend(&merged);
-        assert_eq!(records(all.clone()), Some(merged));
+        assert_eq!(records(&all), Some(merged));
         all.pop();
-        assert_eq!(records(all), None, "a truncated index is no index");
+        assert_eq!(records(&all), None, "a truncated index is no index");
     }
 
     #[test]

@@ -40,15 +40,26 @@ pub(super) fn unpack(
         return Ok(false);
     }
     let open = || part.tree.open(&found.path, &top.node);
+    let name = String::from_utf8_lossy(&found.path);
+    unpack_file(store, &name, &open, draft, &target.path, request.owner)
+}
+
+/// Unpacks what `open` gives, each time from its beginning, into the directory `target`, if it is an archive. Whether
+/// it was one.
+pub(super) fn unpack_file(
+    store: &Store,
+    name: &str,
+    open: &dyn Fn() -> Result<Opened, CopyError>,
+    draft: &mut Draft<'_>,
+    target: &[u8],
+    owner: Option<Owner>,
+) -> Result<bool, CopyError> {
     if !is_archive(open()?) {
         return Ok(false);
     }
-    let destination =
-        draft.resolve(b"", &target.path, Dots::AsText).map_err(|why| unresolved(&target.path, &why))?;
-    make_directories(draft, &destination, DIRECTORY_MODE, request.owner)?;
-    let name = String::from_utf8_lossy(&found.path).into_owned();
-    let mut unpacking =
-        Unpacking { draft, archive: &name, root: destination, owner: request.owner, holes: Holes::default() };
+    let root = draft.resolve(b"", target, Dots::AsText).map_err(|why| unresolved(target, &why))?;
+    make_directories(draft, &root, DIRECTORY_MODE, owner)?;
+    let mut unpacking = Unpacking { draft, archive: name, root, owner, holes: Holes::default() };
     match open()? {
         // The bytes of a plain tar are taken from where they are.
         Opened::File(file) if !is_compressed(&file) => {
@@ -58,7 +69,7 @@ pub(super) fn unpack(
             unpacking.all(store, input, &file)?;
         }
         opened => {
-            let fail = |source| CopyError::Io { action: "unpack", path: name.clone(), source };
+            let fail = |source| CopyError::Io { action: "unpack", path: name.to_owned(), source };
             let spool = Arc::new(spool(store)?);
             let input = decompress(opened.reader()).map_err(fail)?;
             let tee = Tee { input, spool: Arc::clone(&spool) };

@@ -8,6 +8,7 @@
 
 mod archive;
 mod contents;
+mod contexts;
 mod digest;
 mod draft;
 mod error;
@@ -21,6 +22,7 @@ mod request;
 mod select;
 mod tree;
 
+pub use contexts::layer_of_archive;
 pub use error::CopyError;
 pub use mode::{InvalidMode, ModeChange, Step};
 pub use place::{entries, workdir};

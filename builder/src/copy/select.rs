@@ -314,7 +314,8 @@ fn descend(
         let path = path::child(relative, name);
         let taken = filter.takes(&path);
         let is_dir = matches!(node.body, Body::Directory);
-        if !taken && !(is_dir && filter.may_take_below(&path)) {
+        let entered = is_dir && filter.may_take_below(&path);
+        if !taken && !entered {
             continue;
         }
         let at = picked.len();

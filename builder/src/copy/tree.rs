@@ -73,12 +73,15 @@ pub(crate) struct Detail {
     pub(crate) xattrs: Xattrs,
 }
 
+/// Names and nodes of a directory, sorted by name. Shared, since a listing is asked for more than once.
+pub(crate) type Children = Arc<Vec<(Vec<u8>, Node)>>;
+
 /// A tree to copy from. Paths are clean and lead over no symlink.
 pub(crate) trait Tree {
     /// What is at `path`.
     fn node(&self, path: &[u8]) -> Result<Option<Node>, CopyError>;
     /// The children of a directory, sorted by name.
-    fn list(&self, path: &[u8]) -> Result<Arc<Vec<(Vec<u8>, Node)>>, CopyError>;
+    fn list(&self, path: &[u8]) -> Result<Children, CopyError>;
     /// Digests and extended attributes of many nodes at once, in their order. The costly part.
     fn details(&self, nodes: &[(&[u8], &Node)]) -> Result<Vec<Detail>, CopyError>;
     /// Where a layer takes the bytes of the regular file at `path` from.

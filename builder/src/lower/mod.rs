@@ -190,25 +190,25 @@ impl Lowering<'_> {
             if index >= self.dockerfile.stages.len() {
                 return Err(at(span, format!("there is no stage number {index}")));
             }
-            self.must_be_earlier(index, state, span)?;
+            self.must_be_earlier(name, index, state, span)?;
             return self.stage(index).await.map(|stage| Origin::Node(stage.node));
         }
         if let Some(stage) = self.dockerfile.stage(name) {
             let index = stage.index;
-            self.must_be_earlier(index, state, span)?;
+            self.must_be_earlier(name, index, state, span)?;
             return self.stage(index).await.map(|stage| Origin::Node(stage.node));
         }
         self.image_node(name, &state.platform, span).await.map(Origin::Node)
     }
 
     /// A stage has to stand before the one that copies from it.
-    fn must_be_earlier(&self, index: usize, state: &StageState, span: Span) -> Result<()> {
-        if index < state.index {
+    fn must_be_earlier(&self, name: &str, index: usize, state: &StageState, span: Span) -> Result<()> {
+        // A stage that names itself is found out as a circle.
+        if index <= state.index {
             return Ok(());
         }
-        let other = names::stage(&self.dockerfile.stages[index]);
         let message = format!(
-            "cannot copy from stage \"{other}\", it needs to be defined before current stage \"{}\"",
+            "cannot copy from stage \"{name}\", it needs to be defined before current stage \"{}\"",
             state.stage
         );
         Err(at(span, message))
@@ -244,6 +244,18 @@ impl Lowering<'_> {
             _ => return Origin::Context(name.to_owned()),
         };
         Origin::Node(context_node(&mut self.graph, source))
+    }
+
+    /// A named context as a whole filesystem.
+    fn context_root(&mut self, name: &str) -> NodeId {
+        let key = self.named_context_entry(name).map_or_else(String::new, |(key, _)| key.clone());
+        match self.context(&key) {
+            Origin::Node(node) => node,
+            Origin::Context(name) => {
+                let source = CopySource::Context { name, paths: vec![".".to_owned()] };
+                context_node(&mut self.graph, source)
+            }
+        }
     }
 
     /// The node of an image that is only a source of files.
@@ -363,7 +375,7 @@ fn target(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<usize> {
         None if names.is_empty() => "no stage of this Dockerfile has a name".to_owned(),
         None => format!("the stages are {}", names.join(", ")),
     };
-    Err(Error::Invalid { message: format!("target stage `{name}` could not be found"), help: Some(help) })
+    Err(Error::Invalid { message: format!("target stage \"{name}\" could not be found"), help: Some(help) })
 }
 
 fn first(diagnostics: &[Diagnostic]) -> &str {

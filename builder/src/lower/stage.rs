@@ -154,10 +154,9 @@ impl Lowering<'_> {
         let image = match named {
             Some(NamedContext::Image(image)) => image,
             Some(_) => {
-                return Err(at(
-                    stage.image.span,
-                    format!("`{image}` is a context of files (--build-context), not an image"),
-                ));
+                // Files alone are an image without a configuration.
+                state.node = self.context_root(&image);
+                "scratch".to_owned()
             }
             None => image,
         };

@@ -67,6 +67,7 @@ impl Solver {
             epoch: self.inner.around.epoch,
             name: node.name.clone(),
             no_cache: node.no_cache,
+            solver: self.clone(),
         };
         let solver = self.clone();
         let op = op.clone();
@@ -95,6 +96,9 @@ impl Solver {
         {
             inner.progress.known(&node.name);
             return Ok(stacked(below, known, true));
+        }
+        if self.form(id) == Form::Tree {
+            self.commands_can_run().await?;
         }
         let progress = inner.progress.begin(&node.name);
         let view = inner.layers.view(&below).await?;
@@ -170,6 +174,7 @@ struct Work {
     epoch: Option<i64>,
     name: String,
     no_cache: bool,
+    solver: Solver,
 }
 
 impl Work {
@@ -268,6 +273,9 @@ impl Work {
         let _lock = self.store.lock(record::SPACE, &key)?;
         if let Some(known) = found(&key)? {
             return hit(known);
+        }
+        if self.form == Form::Tree {
+            self.handle.block_on(self.solver.commands_can_run())?;
         }
         let progress = begin();
         let result = (|| {

@@ -171,6 +171,18 @@ impl Solver {
         self.inner.progress.number()
     }
 
+    /// Starts the sandbox, or says why no command can run here: asked before the first step below a command does any
+    /// work, so that a build that cannot be finished is refused before it begins. The error stands at the command.
+    async fn commands_can_run(&self) -> Result<()> {
+        let Err(error) = self.inner.around.sandbox.get().await else { return Ok(()) };
+        let command = self.inner.graph.nodes().find(|(_, node)| matches!(node.op, Op::Exec(_)));
+        let error = Error::from(error);
+        Err(match command {
+            Some((_, node)) => located(node, error),
+            None => error,
+        })
+    }
+
     /// What a failed solve failed of.
     pub(crate) fn cause(&self, error: Error) -> Error {
         match (error, self.inner.failure.get()) {

@@ -158,7 +158,7 @@ fn strays(world: &World) {
     let begin = Instant::now();
     let ran = world.run(world.script("sleep 4242 & setsid sleep 4242 & exit 0"));
     assert!(ran.status.is_success());
-    assert!(begin.elapsed() < Duration::from_secs(10));
+    assert!(begin.elapsed() < Duration::from_secs(25));
     assert!(!running("4242"));
 }
 
@@ -170,7 +170,7 @@ fn cancel(world: &World) {
     });
     let begin = Instant::now();
     while running("5252") {
-        assert!(begin.elapsed() < Duration::from_secs(5), "it still runs");
+        assert!(begin.elapsed() < Duration::from_secs(20), "it still runs");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

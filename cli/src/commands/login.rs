@@ -3,12 +3,11 @@
 use std::io::{IsTerminal as _, Read as _};
 use std::sync::Arc;
 
-use layer_store::Platform;
-use registry_client::{Client, Error, Reference};
+use registry_client::{Client, Reference};
 
 use super::{Context, print, tell};
 use crate::args::image::{LoginArgs, LogoutArgs};
-use crate::auth_file::{self, AuthFile};
+use crate::auth_file::AuthFile;
 use crate::failure::{Failure, Result};
 use crate::settings;
 
@@ -73,35 +72,11 @@ fn host(text: Option<&str>) -> Result<String> {
         })
 }
 
-/// Asks the registry for something that needs no right but to be known: that it is not there is answer enough.
+/// Asks the registry whether it knows these credentials, and sends no others.
 async fn check(context: &Context, host: &str, user: &str, password: &str) -> Result<()> {
-    let mut settings = settings::client_settings(&context.environment)?;
-    // The registry itself is asked, with these credentials and no others.
-    settings.hosts.mirrors.clear();
-    settings.credentials.files.clear();
-    settings.credentials.inline = Some(auth_file::document(host, user, password));
+    let settings = settings::client_settings(&context.environment)?;
     let client = Client::new(settings, Arc::new(registry_client::Silent))?;
-    let probe = Reference::parse(&format!("{host}/rbuild/login-check:latest"))
-        .map_err(|error| Failure::of(&error))?;
-    match client.resolve(&probe, &Platform::host()).await {
-        Ok(_) => Ok(()),
-        Err(error) if accepted(&error) => Ok(()),
-        Err(error) => Err(Failure::from(error)),
-    }
-}
-
-/// Whether a refusal was one of the repository and not of the credentials.
-fn accepted(error: &Error) -> bool {
-    match error {
-        Error::Refused { refusal, .. } => {
-            // A token was given for these credentials, and only then was the repository refused.
-            let token = refusal.authorization.as_ref().is_some_and(|authorized| !authorized.asked.is_empty());
-            matches!(refusal.status, 403 | 404) || (refusal.status == 401 && token)
-        }
-        Error::Exhausted { attempts, .. } => attempts.last().is_some_and(|last| accepted(&last.error)),
-        Error::NoPlatform { .. } => true,
-        _ => false,
-    }
+    Ok(client.try_login(host, user, password).await?)
 }
 
 fn password_from_stdin() -> Result<String> {

@@ -108,8 +108,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<()> {
     }
 }
 
-/// Cancels the work on the first Ctrl-C or SIGTERM. The kernel's own answer to a signal is not restored: the work ends
-/// in a moment, and what it had begun is taken back.
+/// Cancels the work on the first Ctrl-C or SIGTERM: it ends in a moment, and what it had begun is taken back. Whoever
+/// cannot wait for that ends the process with a second one; steps die with it, and the next build tidies up.
 async fn watch_signals(stop: CancellationToken, status: Arc<OnceLock<Exit>>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) =
@@ -123,6 +123,11 @@ async fn watch_signals(stop: CancellationToken, status: Arc<OnceLock<Exit>>) {
     };
     let _ = status.set(asked);
     stop.cancel();
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
 }
 
 /// Data of a command, on standard output. A reader that went away is no failure.

@@ -89,6 +89,7 @@ async fn place_context(
     Ok(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` asks for")]
 fn explained(error: builder::Error) -> Failure {
     let hint = error.hint();
     Failure::of(&error).hint(hint)

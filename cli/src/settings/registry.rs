@@ -21,6 +21,9 @@ pub(crate) fn client_settings(environment: &Environment) -> Result<ClientSetting
         ..ClientSettings::default()
     };
     settings.extra_ca.extend(environment.path("SSL_CERT_FILE"));
+    let own = environment.config_home().map(|home| home.join("containers/certs.d"));
+    let system = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
+    settings.hosts.certs_dirs = own.into_iter().chain(system).collect();
     Ok(settings)
 }
 

@@ -46,7 +46,6 @@ const HEADS: &[&str] = &[
     "history",
     "error",
     "differs",
-    "needs",
 ];
 
 impl Case {

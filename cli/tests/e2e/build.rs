@@ -1,7 +1,9 @@
 //! Builds: what instructions do, the cache, and that it works without privilege.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::process::Stdio;
 
 use crate::lab::{as_caller, as_each_user};
 
@@ -204,5 +206,28 @@ fn secrets_are_seen_by_their_step_only() {
         let root = lab.unpacked();
         let secret = root.join("run/secrets/token");
         assert!(!secret.exists() || fs::read(&secret).unwrap().is_empty());
+    });
+}
+
+#[test]
+fn contexts_come_from_anywhere() {
+    as_each_user(&[], |lab| {
+        let build = |words: &[&str], stdin: &[u8]| {
+            let mut command = lab.command(words);
+            let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            child.stdin.take().unwrap().write_all(stdin).unwrap();
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{words:?}\n{}", String::from_utf8_lossy(&output.stderr));
+        };
+        let dockerfile = b"FROM busybox:1\nCOPY file /file\nRUN grep -q content /file\n";
+        // A Dockerfile alone, and one beside a directory.
+        build(&["-t", "alone", "-"], b"FROM busybox:1\nRUN true\n");
+        lab.write("file", "content");
+        build(&["-t", "beside", "-f", "-", "."], dockerfile);
+        // An archive.
+        let mut archive = xtask::base_image::Rootfs::default();
+        archive.file("Dockerfile", dockerfile, 0o644).unwrap();
+        archive.file("file", b"content", 0o644).unwrap();
+        build(&["-t", "archive", "-"], &archive.finish().unwrap());
     });
 }

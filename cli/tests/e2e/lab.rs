@@ -327,7 +327,11 @@ fn binary() -> &'static Path {
         let copy = place.join(format!("rbuild-{stamp}"));
         if !copy.exists() {
             for old in fs::read_dir(place).unwrap().filter_map(Result::ok) {
-                let _ = fs::remove_file(old.path());
+                // Another run may be at work with a young one.
+                let age = old.metadata().ok().and_then(|metadata| metadata.modified().ok()?.elapsed().ok());
+                if age.is_some_and(|age| age > std::time::Duration::from_secs(3600)) {
+                    let _ = fs::remove_file(old.path());
+                }
             }
             let fresh = place.join(format!("fresh-{}", std::process::id()));
             fs::copy(&built, &fresh).unwrap();

@@ -37,6 +37,8 @@ pub(crate) struct Endpoint {
     pub(crate) certificates: HostCertificates,
     /// How long a connection may take, where that is set.
     pub(crate) connect_timeout: Option<Duration>,
+    /// The address of the one blob that is to be had here, of a foreign layer.
+    pub(crate) foreign: Option<Url>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +93,7 @@ impl Endpoint {
             headers: HeaderMap::new(),
             certificates: HostCertificates::default(),
             connect_timeout: None,
+            foreign: None,
         }
     }
 
@@ -110,6 +113,19 @@ impl Endpoint {
     }
 }
 
+impl Endpoint {
+    /// The place of a foreign layer. The address comes from a manifest, so it is https or nothing, on no address of this
+    /// machine or link, and no credentials are known for it.
+    pub(crate) fn foreign(url: &str) -> Option<Self> {
+        let url = Url::parse(url).ok().filter(|url| url.scheme() == "https")?;
+        let settings = HostSettings::default();
+        let outside = Url::parse("https://foreign.invalid/").ok()?;
+        crate::transport::target::check(&settings, &outside, &url).ok()?;
+        let endpoint = Self::at(&settings, &url, "").ok()?;
+        Some(Self { credentials: String::new(), foreign: Some(url), ..endpoint })
+    }
+}
+
 impl Schemes {
     pub(crate) fn in_order(self) -> &'static [&'static str] {
         match self {
@@ -125,4 +141,25 @@ impl Schemes {
 pub(crate) fn authority_of(url: &Url) -> Option<String> {
     let host = url.host_str().filter(|host| !host.is_empty())?;
     Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_layers_come_from_safe_places_only() {
+        for (url, expected) in [
+            ("https://layers.example/x?y=1", true),
+            ("http://layers.example/x", false),
+            ("https://127.0.0.1/x", false),
+            ("https://169.254.169.254/x", false),
+            ("file:///etc/passwd", false),
+            ("x", false),
+        ] {
+            assert_eq!(Endpoint::foreign(url).is_some(), expected, "{url}");
+        }
+        let found = Endpoint::foreign("https://layers.example/x").unwrap();
+        assert!(found.credentials.is_empty() && found.verify);
+    }
 }

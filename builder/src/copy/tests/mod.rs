@@ -15,7 +15,7 @@ mod recipe;
 use case::Case;
 use recipe::Line;
 
-use super::{CopyError, Request, Source, entries, select, workdir};
+use super::{CopyError, Request, Source, entries, layer_of_archive, select, workdir};
 use crate::context::LocalContext;
 use crate::ignore::Matcher;
 
@@ -80,7 +80,7 @@ fn run(world: &World, case: &Case) -> Result<Outcome, CopyError> {
         selection.verify()?;
         new
     };
-    let mut layer: Vec<Line> = new.iter().map(|entry| Line::of_new(entry)).collect();
+    let mut layer: Vec<Line> = new.iter().map(Line::of_new).collect();
     layer.sort_by(|a, b| a.path.cmp(&b.path));
     let diff_id = world.store.write_layer(new, Form::Tar).unwrap();
     let mut all = base;
@@ -165,4 +165,28 @@ fn cases() {
     }
     assert!(failures.is_empty(), "{failures}");
     assert!(count >= 120, "only {count} cases in testdata/copy");
+}
+
+#[test]
+fn an_archive_becomes_a_context() {
+    let world = World::new();
+    let case =
+        &case::parse("=== x\narchive t gz\n  d dir 700 5:6\n  f dir/f 640 7:8 \"x\"\n  z sparse \"end\"")[0];
+    let mut file = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut file, &case.archives[0].bytes()).unwrap();
+    let layer = layer_of_archive(&world.store, "-", &file).unwrap().expect("it is an archive");
+    let view = world.store.view(&[layer]).unwrap();
+    let mut lines = recipe::of_view(&world.store, &view);
+    for line in &mut lines {
+        line.mtime = None;
+        if line.kind == 'f' && line.path == "sparse" {
+            assert_eq!(line.body.len(), 1 << 20);
+            line.body = line.body.trim_start_matches('\0').to_owned();
+        }
+    }
+    let text = "  d dir 700 5:6\n  f dir/f 640 7:8 \"x\"\n  f sparse 644 0:0 \"end\"\n";
+    assert_eq!(recipe::render(&lines), text);
+    let mut text = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut text, b"FROM scratch\n").unwrap();
+    assert!(layer_of_archive(&world.store, "-", &text).unwrap().is_none());
 }

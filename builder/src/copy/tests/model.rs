@@ -219,7 +219,7 @@ fn entries_give_what_the_model_gives() {
     proptest!(config, |(source in tree(), base in tree(), request in request())| {
         let base_layers = world.layers(&in_two_layers(&base));
         let below = world.store.view(&base_layers).unwrap();
-        let stage = world.view(&[source.clone()]);
+        let stage = world.view(std::slice::from_ref(&source));
         let mut expected = by_path(&base);
         let model = copy(&by_path(&source), &mut expected, &request);
         let actual = select(Source::View(&world.store, &stage), &request)

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
 use layer_store::layer::{FileSource, NewEntry, NewKind};
 use layer_store::{Kind, Store, View};
@@ -195,10 +194,10 @@ pub(super) fn make(root: &Path, lines: &[Line]) {
     }
     // Backwards, since making a child changes its directory's time.
     for line in lines.iter().rev().filter(|line| matches!(line.kind, 'd' | 'f')) {
-        let time = u64::try_from(line.mtime.unwrap_or(DEFAULT_TIME)).unwrap();
-        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(time);
-        let file = std::fs::File::open(root.join(&line.path)).unwrap();
-        file.set_times(std::fs::FileTimes::new().set_modified(time)).unwrap();
+        let time = rustix::fs::Timespec { tv_sec: line.mtime.unwrap_or(DEFAULT_TIME), tv_nsec: 0 };
+        let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+        rustix::fs::utimensat(rustix::fs::CWD, root.join(&line.path), &times, rustix::fs::AtFlags::empty())
+            .unwrap();
     }
 }
 
