@@ -40,7 +40,9 @@ pub(super) fn unpack(
         return Ok(false);
     }
     let open = || part.tree.open(&found.path, &top.node);
-    let name = String::from_utf8_lossy(&found.path);
+    // What is in no tree has a name alone.
+    let name = if part.contents_only { &found.path } else { &found.name };
+    let name = String::from_utf8_lossy(name);
     unpack_file(store, &name, &open, draft, &target.path, request.owner)
 }
 

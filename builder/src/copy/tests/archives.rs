@@ -2,6 +2,11 @@
 
 use std::io::Write as _;
 
+use layer_store::View;
+use proptest::prelude::*;
+
+use super::super::{Request, Source, entries, select};
+use super::World;
 use super::recipe::Line;
 
 /// An archive in the context: `archive NAME [gz|bz2|xz|zst]`, then lines like those of trees. `x` is an entry of an
@@ -105,5 +110,43 @@ impl Archive {
             builder.append(&header, data).unwrap();
         }
         builder.into_inner().unwrap()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever a few bytes of an archive become, unpacking ends, and nothing lands outside the destination.
+    #[test]
+    fn damaged_archives_do_no_harm(
+        changes in prop::collection::vec((0..4096_usize, any::<u8>()), 1..6),
+        checksums in any::<bool>(),
+        compression in prop::sample::select(vec!["", "gz", "zst"]),
+    ) {
+        let lines = ["d dir 700 5:6", "f dir/f 640 \"hello\"", "h dir/h -> dir/f", "l l -> ../..", "f l/x \"x\"", "z s \"end\""];
+        let lines = lines.map(Line::parse).to_vec();
+        let archive = Archive { name: String::new(), compression: compression.to_owned(), lines };
+        let mut bytes = archive.bytes();
+        for (at, byte) in changes {
+            let at = at % bytes.len();
+            bytes[at] = byte;
+        }
+        if checksums && compression.is_empty() {
+            for block in bytes.chunks_exact_mut(512) {
+                let mut header = tar::Header::from_byte_slice(block).clone();
+                header.set_cksum();
+                block.copy_from_slice(header.as_bytes());
+            }
+        }
+        let world = World::new();
+        let fetched = Source::Inline(vec![("a".to_owned(), bytes)]);
+        let request = Request { destination: "/in/".to_owned(), ..Request::default() };
+        let mut selection = select(fetched, &request).unwrap();
+        selection.parts[0].unpack = true;
+        if let Ok(new) = entries(&world.store, &selection, &View::default(), &request) {
+            for entry in new {
+                prop_assert!(entry.path == b"in" || entry.path.starts_with(b"in/"), "{:?}", entry.path);
+            }
+        }
     }
 }
