@@ -24,6 +24,11 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{text}{unit}")
 }
 
+/// A duration of which a part of a second may be all: `7ms`, `412ms`, else as [`duration`].
+pub(crate) fn short_duration(time: Duration) -> String {
+    if time.as_secs() == 0 { format!("{}ms", time.as_millis()) } else { duration(time) }
+}
+
 /// A duration: `0.4s`, `12.3s`, `2m 05s`, `1h 02m`.
 pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -94,6 +99,8 @@ mod tests {
         ] {
             assert_eq!(ago(seconds), text);
         }
+        assert_eq!(short_duration(Duration::from_millis(7)), "7ms");
+        assert_eq!(short_duration(Duration::from_millis(1234)), "1.2s");
         assert_eq!(duration(Duration::from_millis(432)), "0.4s");
         assert_eq!(duration(Duration::from_secs(125)), "2m 05s");
     }

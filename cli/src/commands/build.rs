@@ -101,7 +101,7 @@ fn summary(built: &Built, outputs: &[Output], elapsed: Duration) -> String {
         (ran, 0) => format!("{} ran", steps(ran)),
         (ran, cached) => format!("{} ran, {cached} cached", steps(ran)),
     };
-    format!("{pushed} {name} ({}) in {}: {work}", built.id.short(), size::duration(elapsed))
+    format!("{pushed} {name} ({}) in {}: {work}", built.id.short(), size::short_duration(elapsed))
 }
 
 /// `--iidfile` and `--metadata-file`.
