@@ -147,7 +147,7 @@ impl Lowering<'_> {
         if self.open.contains(&index) {
             return Err(at(
                 stage.from_span,
-                format!("circular dependency: stage `{}` needs itself", names::stage(stage)),
+                format!("circular dependency: stage \"{}\" needs itself", names::stage(stage)),
             ));
         }
         self.open.push(index);

@@ -156,6 +156,9 @@ impl Lowering<'_> {
             Some(_) => {
                 // Files alone are an image without a configuration.
                 state.node = self.context_root(&image);
+                state
+                    .history
+                    .push(HistoryEntry::Layer { node: state.node, created_by: format!("FROM {image}") });
                 "scratch".to_owned()
             }
             None => image,

@@ -125,6 +125,10 @@ impl Sandbox {
     /// Runs a step to its end; its output is sent as it comes, to the last byte, before this returns. A command that
     /// fails is no error. Dropping the future kills the step and all its processes.
     pub async fn run(&self, step: Step, output: OutputSender) -> Result<Finished, SandboxError> {
+        if self.report.rung == Rung::Chroot && step.network == Network::None {
+            let cause = "a step without network needs a namespace, which this machine refuses";
+            return Err(SandboxError::Setup(failure::because("unshare(CLONE_NEWNET)", cause)));
+        }
         let failed = |action| move |source: std::io::Error| SandboxError::Io { action, source };
         let (stdout, stdout_writer) = stream().map_err(failed("make a pipe for the output"))?;
         let (stderr, stderr_writer) = stream().map_err(failed("make a pipe for the output"))?;

@@ -1,6 +1,6 @@
 //! Makes the forms of layers present that a step needs, and nothing more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -59,11 +59,11 @@ impl Layers {
         Solver::blocking(move || Ok(store.view(&layers)?)).await
     }
 
-    /// The trees of a stack of layers, bottom first, all made side by side.
+    /// The trees of a stack of layers, bottom first, each once, all made side by side.
     pub async fn trees(&self, layers: &[Digest]) -> Result<Vec<PathBuf>> {
         self.all(layers, Want::Tree).await?;
         let (store, layers) = (self.inner.store.clone(), layers.to_vec());
-        Solver::blocking(move || Ok(store.trees(&store.view(&layers)?)?)).await
+        Solver::blocking(move || Ok(each_once(store.trees(&store.view(&layers)?)?))).await
     }
 
     /// Makes the bytes of these layers present in some form.
@@ -149,5 +149,25 @@ impl Layers {
             Ok(())
         })
         .await
+    }
+}
+
+/// Leaves out trees that occur again further up: overlayfs takes none twice, and the upper one shows and hides all that
+/// the lower one does.
+fn each_once(trees: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut seen = HashSet::new();
+    let mut kept: Vec<PathBuf> = trees.into_iter().rev().filter(|tree| seen.insert(tree.clone())).collect();
+    kept.reverse();
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_upper_one_of_two_stays() {
+        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(each_once(paths(&["a", "b", "a", "c", "b"])), paths(&["a", "c", "b"]));
     }
 }
