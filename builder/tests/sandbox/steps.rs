@@ -253,15 +253,22 @@ fn owner_of(ran: &crate::world::Ran, path: &str) -> (u32, u32) {
     (inside(stat.uid()), inside(stat.gid()))
 }
 
-/// The number inside the user namespace of an id on the disk, with the subordinate ids from 100000.
+/// The number inside the user namespace of an id on the disk. Ids of users and of groups begin at the same number, as
+/// `useradd` gives them.
 fn inside(id: u32) -> u32 {
     if rustix::process::geteuid().is_root() {
-        id
-    } else if id >= 100_000 {
-        id - 99_999
-    } else {
-        0
+        return id;
     }
+    id.checked_sub(first_subordinate_id()).map_or(0, |offset| offset + 1)
+}
+
+/// Where this user's subordinate ids begin; none may be given to it, as on the rung with a single id.
+fn first_subordinate_id() -> u32 {
+    let user = std::process::Command::new("id").arg("-un").output().unwrap();
+    let user = String::from_utf8(user.stdout).unwrap();
+    let table = std::fs::read_to_string("/etc/subuid").unwrap();
+    let own = table.lines().find_map(|line| line.strip_prefix(user.trim())?.strip_prefix(':'));
+    own.and_then(|range| range.split(':').next()?.parse().ok()).unwrap_or(u32::MAX)
 }
 
 fn owners(world: &World) {
