@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::ignore::Matcher;
 
 /// The largest Dockerfile, in bytes.
-const DOCKERFILE_LIMIT: u64 = 4 << 20;
+pub(crate) const DOCKERFILE_LIMIT: u64 = 4 << 20;
 
 /// The Dockerfile at `path`, or `Dockerfile` in the context (`dockerfile` if there is none).
 pub fn dockerfile(context: Option<&Path>, path: Option<&Path>) -> Result<Source> {

@@ -17,12 +17,10 @@ use crate::dockerfile::Source;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::graph::{CopySource, Graph};
+use crate::input::DOCKERFILE_LIMIT;
 use crate::lower::{NamedContext, context_node};
 use crate::secret::Secrets;
 use crate::solve::{Solver, Surroundings};
-
-/// The largest Dockerfile, in bytes.
-const DOCKERFILE_LIMIT: u64 = 4 << 20;
 
 /// What came in place of a context directory.
 #[derive(Debug, Clone)]

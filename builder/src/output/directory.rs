@@ -9,14 +9,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use layer_store::view::Located;
 use layer_store::{Entry, Kind, Store, View};
 use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 use rustix::process::{Gid, Uid};
 
-use crate::error::{Error, Result};
+use super::failed;
+use crate::error::Result;
 
 /// Writes all that `view` shows below `dest`, which is made where it is missing. Owners are kept when root writes, and
 /// modes and times always; devices only where this process may make them.
@@ -174,8 +174,4 @@ impl Directory {
     fn host_path(&self, entry: &Entry) -> PathBuf {
         self.path.join(OsStr::from_bytes(&entry.path[self.skip..]))
     }
-}
-
-fn failed(action: &'static str, path: &Path, source: io::Error) -> Error {
-    Error::File { action, path: path.display().to_string(), source: Arc::new(source) }
 }

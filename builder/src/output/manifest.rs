@@ -70,7 +70,8 @@ pub fn pack(store: &Arc<Store>, image: &ImageLayers, packing: Packing, local: bo
             Some(blob) if !local && !packing.force => blob,
             _ => store.layer_blob(diff_id, packing.compression, packing.force)?,
         };
-        layer.media_type = oci_layer(&layer.media_type);
+        // A manifest keeps to one family of types; the bytes are the same.
+        layer.media_type = media_type::oci(&layer.media_type).to_owned();
         layer.annotations.clear();
         layers.push(layer);
     }
@@ -82,14 +83,4 @@ fn origin(blob: &Descriptor) -> Option<Reference> {
     let (key, repository) = blob.annotations.iter().find(|(key, _)| key.starts_with(SOURCE))?;
     let registry = key.strip_prefix(SOURCE)?;
     Reference::parse(&format!("{registry}/{repository}")).ok()
-}
-
-/// The OCI name of a layer's media type: a manifest keeps to one family of types, and the bytes are the same.
-fn oci_layer(media_type: &str) -> String {
-    match media_type {
-        media_type::DOCKER_LAYER_GZIP => media_type::OCI_LAYER_GZIP.to_owned(),
-        "application/vnd.docker.image.rootfs.diff.tar" => media_type::OCI_LAYER.to_owned(),
-        "application/vnd.docker.image.rootfs.diff.tar.zstd" => media_type::OCI_LAYER_ZSTD.to_owned(),
-        other => other.to_owned(),
-    }
 }

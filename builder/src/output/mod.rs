@@ -5,9 +5,12 @@ mod manifest;
 mod publish;
 mod write;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use layer_store::layer::Compression;
+
+use crate::error::Error;
 
 pub(crate) use manifest::remember_remote;
 pub use manifest::{ImageLayers, Packed, pack};
@@ -66,4 +69,9 @@ impl Default for Packing {
     fn default() -> Self {
         Self { compression: Compression::Gzip(6), force: false }
     }
+}
+
+/// A failed system call on a path of the host.
+fn failed(action: &'static str, path: &Path, source: std::io::Error) -> Error {
+    Error::File { action, path: path.display().to_string(), source: Arc::new(source) }
 }

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::sync::Arc;
 
 use layer_store::layer::{FileSource, Form, NewEntry, NewKind};
 use layer_store::layout::ExportImage;
@@ -11,7 +10,7 @@ use layer_store::view::Located;
 use layer_store::{Kind, Manifest, Platform, Store, View, archive, layout};
 use registry_client::Reference;
 
-use super::{Destination, Output, directory};
+use super::{Destination, Output, directory, failed};
 use crate::error::{Error, Result};
 
 /// Writes an image whose blobs are in the store, under its names.
@@ -135,8 +134,4 @@ fn through(file: File, path: &Path, write: impl FnOnce(&mut dyn Write) -> Result
     let mut output = BufWriter::with_capacity(1 << 20, file);
     write(&mut output)?;
     output.into_inner().map_err(|error| failed("write", path, error.into_error()))
-}
-
-fn failed(action: &'static str, path: &Path, source: io::Error) -> Error {
-    Error::File { action, path: path.display().to_string(), source: Arc::new(source) }
 }

@@ -90,11 +90,7 @@ impl Solver {
         let inner = &self.inner;
         let below = inputs[0].layers.clone();
         let key = key::workdir(op, &below, inner.around.epoch);
-        let store = inner.around.store.clone();
-        if !node.no_cache
-            && let Some(known) = Self::blocking(move || record::find(&store, &key)).await?
-        {
-            inner.progress.known(&node.name);
+        if let Some(known) = self.known(node, key).await? {
             return Ok(stacked(below, known, true));
         }
         if self.form(id) == Form::Tree {

@@ -16,7 +16,7 @@ use super::{Solved, Solver, key};
 use crate::cache_mount;
 use crate::error::{Error, Result};
 use crate::event::{Outcome, Stream};
-use crate::graph::{Exec, ExecMountKind, Network, Node, NodeId};
+use crate::graph::{Exec, ExecMountKind, Network, Node};
 use crate::sandbox::{
     ExitStatus, Finished, MountSource, Network as StepNetwork, Output, SecretBytes, Step, StepMount,
     StepUser, Ulimit,
@@ -27,13 +27,7 @@ use crate::users;
 const TAIL_LINES: usize = 20;
 
 impl Solver {
-    pub(super) async fn exec(
-        &self,
-        _id: NodeId,
-        node: &Node,
-        exec: &Exec,
-        inputs: &[Arc<Solved>],
-    ) -> Result<Solved> {
+    pub(super) async fn exec(&self, node: &Node, exec: &Exec, inputs: &[Arc<Solved>]) -> Result<Solved> {
         let inner = &self.inner;
         let below = inputs[0].layers.clone();
         let shown: Vec<Digest> = exec
@@ -47,21 +41,13 @@ impl Solver {
             .map(|(_, input)| key::chain(&input.layers))
             .collect();
         let key = key::exec(exec, &below, &shown, inner.around.epoch);
-        let store = inner.around.store.clone();
-        if !node.no_cache
-            && let Some(known) = Self::blocking(move || record::find(&store, &key)).await?
-        {
-            inner.progress.known(&node.name);
+        if let Some(known) = self.known(node, key).await? {
             return Ok(stacked(below, known, true));
         }
         // Another process may be at the same step: one runs it, the others take its result.
         let store = inner.around.store.clone();
         let _lock = Self::blocking(move || Ok(store.lock(record::SPACE, &key)?)).await?;
-        let store = inner.around.store.clone();
-        if !node.no_cache
-            && let Some(known) = Self::blocking(move || record::find(&store, &key)).await?
-        {
-            inner.progress.known(&node.name);
+        if let Some(known) = self.known(node, key).await? {
             return Ok(stacked(below, known, true));
         }
         let _permit = inner.jobs.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;

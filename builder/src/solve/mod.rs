@@ -144,7 +144,7 @@ impl Solver {
                     self.inner.progress.known(&node.name);
                     Ok(Solved { layers, created: None, cached: true })
                 }
-                Op::Exec(exec) => self.exec(id, node, exec, &inputs).await,
+                Op::Exec(exec) => self.exec(node, exec, &inputs).await,
                 Op::Copy(copy) => self.copy(id, node, copy, &inputs).await,
                 Op::Workdir(workdir) => self.workdir(id, node, workdir, &inputs).await,
             };
@@ -169,6 +169,19 @@ impl Solver {
     /// The number of a step that is not in the graph.
     pub(crate) fn next_step(&self) -> StepId {
         self.inner.progress.number()
+    }
+
+    /// The stored result of a step, told to whoever watches; none for a step that must not use one.
+    async fn known(&self, node: &Node, key: Digest) -> Result<Option<record::StepRecord>> {
+        if node.no_cache {
+            return Ok(None);
+        }
+        let store = self.inner.around.store.clone();
+        let known = Self::blocking(move || record::find(&store, &key)).await?;
+        if known.is_some() {
+            self.inner.progress.known(&node.name);
+        }
+        Ok(known)
     }
 
     /// Starts the sandbox, or says why no command can run here: asked before the first step below a command does any
