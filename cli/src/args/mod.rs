@@ -3,12 +3,13 @@
 pub(crate) mod build;
 pub(crate) mod docker_flags;
 pub(crate) mod image;
+pub(crate) mod registry;
 mod route;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use build::BuildArgs;
 
@@ -30,15 +31,30 @@ pub(crate) struct Cli {
 }
 
 /// Options of every command.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct GlobalArgs {
     /// The store of images, layers and cache [default: $RBUILD_ROOT, else /var/lib/rbuild for root,
     /// else $XDG_DATA_HOME/rbuild]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub(crate) root: Option<PathBuf>,
+    /// Who says which digest a tag names where a registry has mirrors: the `first` to answer, `upstream`,
+    /// or a `mirror` only [default: $RBUILD_RESOLVE, else first]
+    #[arg(long, global = true, value_name = "WHO", help_heading = "Global options")]
+    pub(crate) resolve: Option<ResolveArg>,
     /// Log what the program does to standard error
     #[arg(short = 'D', long, global = true, help_heading = "Global options")]
     pub(crate) debug: bool,
+}
+
+/// Values of `--resolve`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ResolveArg {
+    /// The first endpoint that has the tag, mirrors before upstream
+    First,
+    /// Upstream; mirrors only when it cannot be reached
+    Upstream,
+    /// Mirrors only, where there are any
+    Mirror,
 }
 
 #[derive(Debug, Subcommand)]
@@ -65,6 +81,9 @@ pub(crate) enum Command {
     Login(image::LoginArgs),
     /// Remove the credentials for a registry
     Logout(image::LogoutArgs),
+    /// Look at the mirrors of registries
+    #[command(subcommand)]
+    Mirrors(registry::MirrorsCommand),
     /// Remove what no image and no cache needs
     Prune(image::PruneArgs),
     /// Show what this machine allows a build to do, and why

@@ -9,6 +9,7 @@ mod history;
 mod images;
 mod inspect;
 mod login;
+mod mirrors;
 mod prune;
 mod pull;
 mod push;
@@ -98,6 +99,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<()> {
         Command::Push(args) => push::run(context, &args).await,
         Command::Login(args) => login::login(context, args).await,
         Command::Logout(args) => login::logout(context, &args),
+        Command::Mirrors(command) => mirrors::run(context, &command).await,
         Command::Prune(args) => prune::run(context, &args).await,
         Command::Doctor => doctor::run(context).await,
         Command::Version => version::run(context),

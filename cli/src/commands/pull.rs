@@ -1,6 +1,5 @@
 //! `rbuild pull`
 
-use layer_store::Platform;
 use layer_store::manifest::ManifestContent;
 use layer_store::store::{ImageRecord, PlatformImage};
 use registry_client::{Reference, Resolved};
@@ -9,14 +8,12 @@ use super::{Context, engine, print};
 use crate::args::image::PullArgs;
 use crate::catalog;
 use crate::failure::{Exit, Failure, Result};
+use crate::settings;
 
 /// Fetches an image with all its layers.
 pub(super) async fn run(context: &Context, args: &PullArgs) -> Result<()> {
     let reference = Reference::parse(&args.image).map_err(|error| Failure::usage(error.to_string()))?;
-    let platform = match &args.platform {
-        Some(text) => text.parse::<Platform>().map_err(|error| Failure::usage(error.to_string()))?,
-        None => Platform::host(),
-    };
+    let platform = settings::platform(args.platform.as_deref())?;
     let (engine, renderer) = engine::open(context, args.quiet)?;
     let _in_use = engine.store.in_use()?;
     let result = tokio::select! {
