@@ -28,6 +28,7 @@ pub mod sandbox_handle;
 pub mod secret;
 pub mod signal;
 pub mod solve;
+pub mod stored;
 pub mod users;
 
 pub use build::{BuildRequest, Built};

@@ -3,6 +3,7 @@
 pub(crate) mod build;
 pub(crate) mod docker_flags;
 pub(crate) mod image;
+pub(crate) mod look;
 pub(crate) mod registry;
 mod route;
 
@@ -73,6 +74,18 @@ pub(crate) enum Command {
     Inspect(image::InspectArgs),
     /// Show how an image came to be
     History(image::HistoryArgs),
+    /// List files of an image
+    Ls(look::LsArgs),
+    /// Print files of an image
+    Cat(look::CatArgs),
+    /// Show what each layer of an image added, and what of it is wasted
+    Tree(look::TreeArgs),
+    /// Show what differs between two images
+    Diff(look::DiffArgs),
+    /// Write images into an archive
+    Save(look::SaveArgs),
+    /// Take images out of an archive
+    Load(look::LoadArgs),
     /// Fetch an image from a registry
     Pull(image::PullArgs),
     /// Send an image to a registry
@@ -119,6 +132,10 @@ pub(crate) enum ImageCommand {
     Pull(image::PullArgs),
     /// Send an image to a registry
     Push(image::PushArgs),
+    /// Write images into an archive
+    Save(look::SaveArgs),
+    /// Take images out of an archive
+    Load(look::LoadArgs),
     /// Remove what no image and no cache needs
     Prune(image::PruneArgs),
 }
@@ -143,6 +160,8 @@ impl Command {
                 ImageCommand::History(args) => Self::History(args),
                 ImageCommand::Pull(args) => Self::Pull(args),
                 ImageCommand::Push(args) => Self::Push(args),
+                ImageCommand::Save(args) => Self::Save(args),
+                ImageCommand::Load(args) => Self::Load(args),
                 ImageCommand::Prune(args) => Self::Prune(args),
             },
             Self::System(SystemCommand::Prune(args)) => Self::Prune(args),

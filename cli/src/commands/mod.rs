@@ -2,20 +2,27 @@
 
 mod build;
 mod build_failure;
+mod cat;
 mod check;
+mod diff;
 mod doctor;
 mod engine;
 mod history;
 mod images;
+mod inside;
 mod inspect;
+mod load;
 mod login;
+mod ls;
 mod mirrors;
 mod prune;
 mod pull;
 mod push;
 mod remote;
 mod rmi;
+mod save;
 mod tag;
+mod tree;
 mod version;
 
 use std::io::Write as _;
@@ -95,6 +102,12 @@ async fn dispatch(context: &Context, command: Command) -> Result<()> {
         Command::Rmi(args) => rmi::run(context, &args).await,
         Command::Inspect(args) => inspect::run(context, &args),
         Command::History(args) => history::run(context, &args),
+        Command::Ls(args) => ls::run(context, &args).await,
+        Command::Cat(args) => cat::run(context, &args).await,
+        Command::Tree(args) => tree::run(context, &args).await,
+        Command::Diff(args) => diff::run(context, &args).await,
+        Command::Save(args) => save::run(context, &args).await,
+        Command::Load(args) => load::run(context, &args).await,
         Command::Pull(args) => pull::run(context, &args).await,
         Command::Push(args) => push::run(context, &args).await,
         Command::Login(args) => login::login(context, args).await,
