@@ -9,9 +9,11 @@ mod history;
 mod images;
 mod inspect;
 mod login;
+mod outline;
 mod prune;
 mod pull;
 mod push;
+mod read;
 mod remote;
 mod rmi;
 mod tag;
@@ -88,7 +90,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 async fn dispatch(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Build(args) => build::run(context, *args).await,
-        Command::Check(args) => check::run(&args, &context.environment),
+        Command::Check(args) => check::run(context, &args.build, args.format, false).await,
         Command::Images(args) => images::run(context, &args),
         Command::Tag(args) => tag::run(context, &args),
         Command::Rmi(args) => rmi::run(context, &args).await,
