@@ -20,6 +20,7 @@ pub mod ignore;
 pub mod image;
 pub mod input;
 pub mod lower;
+pub mod outline;
 pub mod output;
 pub mod remote;
 pub mod resolve;

@@ -111,6 +111,15 @@ impl Resolver {
     }
 }
 
+impl Resolver {
+    /// The configuration of an image that was resolved before; asks nobody.
+    pub(crate) fn known(&self, name: &str, platform: &Platform) -> Option<ImageConfig> {
+        let known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let pending = known.get(&(name.to_owned(), platform.clone()))?;
+        Some(pending.peek()?.as_ref().ok()?.config.clone())
+    }
+}
+
 async fn resolve(
     store: &Store,
     client: &Client,
@@ -142,6 +151,17 @@ async fn resolve(
     let top = remote.index.as_ref().unwrap_or(&remote.manifest);
     adopt(store, &reference.canonical(), top, Some(&repository))?;
     assemble(name, remote.config, Some(&remote.manifest), Some(&repository), remote.manifest.digest())
+}
+
+/// The configuration of an image that is in the store: the one that runs on `platform`, else any. Asks no registry.
+pub(crate) fn config_in_store(store: &Store, name: &str, platform: &Platform) -> Option<ImageConfig> {
+    let reference = Reference::parse(name).ok()?;
+    let record = store.image(&reference.canonical()).ok()??;
+    let configs = record.platforms.iter().filter_map(|image| {
+        let bytes = store.read_blob(&image.config.digest, DOCUMENT_LIMIT).ok()?;
+        parse_config(name, &bytes).ok()
+    });
+    configs.min_by_key(|config| config.platform().distance(platform).unwrap_or(usize::MAX))
 }
 
 /// The image of `record` for `platform`, if it has one that runs there.

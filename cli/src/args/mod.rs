@@ -1,6 +1,7 @@
 //! What was typed.
 
 pub(crate) mod build;
+pub(crate) mod call;
 pub(crate) mod docker_flags;
 pub(crate) mod image;
 pub(crate) mod look;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use build::BuildArgs;
+use call::CheckArgs;
 
 /// Turns a Dockerfile into an OCI image, without a daemon and without root
 #[derive(Debug, Parser)]
@@ -63,7 +65,7 @@ pub(crate) enum Command {
     /// Build an image from a Dockerfile
     Build(Box<BuildArgs>),
     /// Check a Dockerfile and build nothing
-    Check(Box<BuildArgs>),
+    Check(Box<CheckArgs>),
     /// List images
     Images(image::ImagesArgs),
     /// Give an image another name
@@ -176,7 +178,10 @@ pub(crate) fn definition() -> clap::Command {
     let with_refused = |build: clap::Command| build.args(docker_flags::arguments());
     Cli::command()
         .mut_subcommand("build", with_refused)
-        .mut_subcommand("check", with_refused)
+        .mut_subcommand("check", |check| {
+            // What is checked is mostly what lies here.
+            with_refused(check).mut_arg("context", |context| context.required(false).default_value("."))
+        })
         .mut_subcommand("image", |image| image.mut_subcommand("build", with_refused))
 }
 

@@ -15,9 +15,11 @@ mod load;
 mod login;
 mod ls;
 mod mirrors;
+mod outline;
 mod prune;
 mod pull;
 mod push;
+mod read;
 mod remote;
 mod rmi;
 mod save;
@@ -96,7 +98,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 async fn dispatch(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Build(args) => build::run(context, *args).await,
-        Command::Check(args) => check::run(&args, &context.environment),
+        Command::Check(args) => check::run(context, &args.build, args.format, false).await,
         Command::Images(args) => images::run(context, &args),
         Command::Tag(args) => tag::run(context, &args),
         Command::Rmi(args) => rmi::run(context, &args).await,
