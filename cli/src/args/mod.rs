@@ -5,6 +5,7 @@ pub(crate) mod call;
 pub(crate) mod docker_flags;
 pub(crate) mod image;
 pub(crate) mod look;
+pub(crate) mod manual;
 pub(crate) mod registry;
 mod route;
 
@@ -103,6 +104,10 @@ pub(crate) enum Command {
     Prune(image::PruneArgs),
     /// Show what this machine allows a build to do, and why
     Doctor,
+    /// Print a script that completes commands in a shell
+    Completion(manual::CompletionArgs),
+    /// Print manual pages
+    Man(manual::ManArgs),
     /// Show the version
     Version,
     /// Image commands under Docker's newer names

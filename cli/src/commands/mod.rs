@@ -4,6 +4,7 @@ mod build;
 mod build_failure;
 mod cat;
 mod check;
+mod completion;
 mod diff;
 mod doctor;
 mod engine;
@@ -14,6 +15,7 @@ mod inspect;
 mod load;
 mod login;
 mod ls;
+mod man;
 mod mirrors;
 mod outline;
 mod prune;
@@ -117,6 +119,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<()> {
         Command::Mirrors(command) => mirrors::run(context, &command).await,
         Command::Prune(args) => prune::run(context, &args).await,
         Command::Doctor => doctor::run(context).await,
+        Command::Completion(args) => completion::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::Version => version::run(context),
         // The parser has put them under their first names.
         Command::Image(_) | Command::System(_) => {
