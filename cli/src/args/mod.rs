@@ -1,6 +1,7 @@
 //! What was typed.
 
 pub(crate) mod build;
+pub(crate) mod builds;
 pub(crate) mod call;
 pub(crate) mod docker_flags;
 pub(crate) mod image;
@@ -75,8 +76,12 @@ pub(crate) enum Command {
     Rmi(image::RmiArgs),
     /// Show all that is known of images, as JSON
     Inspect(image::InspectArgs),
-    /// Show how an image came to be
+    /// Show how an image came to be, or without one the builds of the past
     History(image::HistoryArgs),
+    /// Print the whole log of a build
+    Logs(builds::LogsArgs),
+    /// Write a page with the timeline of a build
+    Report(builds::ReportArgs),
     /// List files of an image
     Ls(look::LsArgs),
     /// Print files of an image

@@ -14,6 +14,7 @@ mod inside;
 mod inspect;
 mod load;
 mod login;
+mod logs;
 mod ls;
 mod man;
 mod mirrors;
@@ -23,6 +24,7 @@ mod pull;
 mod push;
 mod read;
 mod remote;
+mod report;
 mod rmi;
 mod save;
 mod tag;
@@ -106,6 +108,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<()> {
         Command::Rmi(args) => rmi::run(context, &args).await,
         Command::Inspect(args) => inspect::run(context, &args),
         Command::History(args) => history::run(context, &args),
+        Command::Logs(args) => logs::run(context, &args),
+        Command::Report(args) => report::run(context, &args),
         Command::Ls(args) => ls::run(context, &args).await,
         Command::Cat(args) => cat::run(context, &args).await,
         Command::Tree(args) => tree::run(context, &args).await,
