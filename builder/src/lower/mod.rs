@@ -14,8 +14,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use layer_store::{Digest, ImageConfig, Platform};
 
 use crate::context::git::GitSource;
-use crate::dockerfile::ast::{Dockerfile, InstructionKind, Stage};
+use crate::dockerfile::ast::{Dockerfile, Stage};
 use crate::dockerfile::globals::Globals;
+use crate::dockerfile::stages::StageGraph;
 use crate::dockerfile::{Diagnostic, Span};
 use crate::error::{Error, Result};
 use crate::graph::{CopyOp, CopySource, ExecSettings, Graph, Network, Node, NodeId, Op, Unpack};
@@ -23,7 +24,6 @@ use crate::resolve::Resolver;
 
 use registry_client::Reference;
 
-pub(crate) use self::names::earlier_stage;
 pub use self::stage::HistoryEntry;
 use self::stage::StageState;
 
@@ -108,18 +108,22 @@ pub struct TargetImage {
 pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &Resolver) -> Result<Lowered> {
     let globals = args::globals(dockerfile, options)?;
     let target = target(dockerfile, options)?;
+    let stages = StageGraph::new(dockerfile, &globals);
     let mut lowering = Lowering {
         dockerfile,
         options,
         resolver,
         globals,
+        stages,
         graph: Graph::default(),
         finished: HashMap::new(),
-        open: Vec::new(),
+        heirs: HashMap::from([(target, 1)]),
+        nodes: HashMap::new(),
+        depth: 0,
         warnings: Vec::new(),
     };
-    lowering.prefetch(target);
-    let stage = lowering.stage(target).await?;
+    lowering.need(target).await?;
+    let stage = lowering.inherit(target)?;
     Ok(Lowered {
         image: TargetImage { node: stage.node, config: stage.config, history: stage.history },
         graph: lowering.graph,
@@ -133,30 +137,102 @@ struct Lowering<'a> {
     options: &'a LowerOptions,
     resolver: &'a Resolver,
     globals: Globals,
+    stages: StageGraph<'a>,
     graph: Graph,
+    /// What stages became, as long as another one starts from them.
     finished: HashMap<usize, StageState>,
-    open: Vec<usize>,
+    /// How many stages still start from a stage.
+    heirs: HashMap<usize, usize>,
+    /// The filesystems of finished stages.
+    nodes: HashMap<usize, NodeId>,
+    /// How many stages wait for one that only a trigger named.
+    depth: usize,
     warnings: Vec<Diagnostic>,
 }
 
+/// Triggers may need stages whose own triggers need stages, so deep at most.
+const MAX_DEPTH: usize = 50;
+
 impl Lowering<'_> {
-    /// The finished state of a stage; works it out first if need be.
-    async fn stage(&mut self, index: usize) -> Result<StageState> {
-        if let Some(state) = self.finished.get(&index) {
-            return Ok(state.clone());
+    /// Works out a stage and all that it needs, in the order of the file: each stands below what it needs, so that a
+    /// chain of stages of any length is a loop and not a recursion.
+    async fn need(&mut self, index: usize) -> Result<()> {
+        let mut needed = self.stages.needed(index, |name| self.named_context(name).is_some());
+        needed.sort_unstable();
+        let needed = self.unfinished(&needed);
+        for index in &needed {
+            if let Some(base) = self.base_stage(*index) {
+                *self.heirs.entry(base).or_default() += 1;
+            }
         }
-        let stage = &self.dockerfile.stages[index];
-        if self.open.contains(&index) {
-            return Err(at(
-                stage.from_span,
-                format!("circular dependency: stage \"{}\" needs itself", names::stage(stage)),
-            ));
+        self.prefetch(&needed);
+        for index in needed {
+            let state = self.lower_stage(&self.dockerfile.stages[index]).await?;
+            self.nodes.insert(index, state.node);
+            if self.heirs.contains_key(&index) {
+                self.finished.insert(index, state);
+            }
         }
-        self.open.push(index);
-        let state = Box::pin(self.lower_stage(stage)).await?;
-        self.open.pop();
-        self.finished.insert(index, state.clone());
-        Ok(state)
+        Ok(())
+    }
+
+    /// Which of these stages are still to be worked out, and which again: a stage that nothing more started from was
+    /// dropped, and then a trigger named another heir. Working it out again finds the same nodes.
+    fn unfinished(&self, needed: &[usize]) -> Vec<usize> {
+        let mut bases = HashSet::new();
+        let mut list: Vec<usize> = Vec::new();
+        for index in needed.iter().rev() {
+            let dropped = bases.contains(index) && !self.finished.contains_key(index);
+            if dropped || !self.nodes.contains_key(index) {
+                bases.extend(self.base_stage(*index));
+                list.push(*index);
+            }
+        }
+        list.reverse();
+        list
+    }
+
+    /// The stage that a stage starts from, unless a named context stands in its place.
+    fn base_stage(&self, index: usize) -> Option<usize> {
+        let start = self.stages.start(index);
+        start.stage.filter(|_| self.named_context(&start.image).is_none())
+    }
+
+    /// What a finished stage became, for one that starts from it: the last of them takes it without a copy.
+    fn inherit(&mut self, index: usize) -> Result<StageState> {
+        let heirs = self.heirs.get_mut(&index).filter(|heirs| **heirs > 1);
+        let state = match heirs {
+            Some(heirs) => {
+                *heirs -= 1;
+                self.finished.get(&index).cloned()
+            }
+            None => {
+                self.heirs.remove(&index);
+                self.finished.remove(&index)
+            }
+        };
+        state.ok_or_else(|| Error::Internal(format!("stage {index} was used before it was worked out")))
+    }
+
+    /// The filesystem of a stage. One that only a trigger names is worked out now.
+    async fn stage_node(&mut self, index: usize, state: &StageState, span: Span) -> Result<NodeId> {
+        if let Some(node) = self.nodes.get(&index) {
+            return Ok(*node);
+        }
+        if index == state.index {
+            return Err(at(span, format!("circular dependency: stage \"{}\" needs itself", state.stage)));
+        }
+        if self.depth == MAX_DEPTH {
+            return Err(at(span, "the triggers of base images need each other's stages too deeply"));
+        }
+        self.depth += 1;
+        let worked_out = Box::pin(self.need(index)).await;
+        self.depth -= 1;
+        worked_out?;
+        self.nodes
+            .get(&index)
+            .copied()
+            .ok_or_else(|| Error::Internal(format!("stage {index} was not worked out")))
     }
 
     async fn lower_stage(&mut self, stage: &Stage) -> Result<StageState> {
@@ -193,12 +269,11 @@ impl Lowering<'_> {
                 return Err(at(span, format!("there is no stage number {index}")));
             }
             self.must_be_earlier(name, index, state, span)?;
-            return self.stage(index).await.map(|stage| Origin::Node(stage.node));
+            return self.stage_node(index, state, span).await.map(Origin::Node);
         }
-        if let Some(stage) = self.dockerfile.stage(name) {
-            let index = stage.index;
+        if let Some(index) = self.stages.named(name) {
             self.must_be_earlier(name, index, state, span)?;
-            return self.stage(index).await.map(|stage| Origin::Node(stage.node));
+            return self.stage_node(index, state, span).await.map(Origin::Node);
         }
         self.image_node(name, &state.platform, span).await.map(Origin::Node)
     }
@@ -298,35 +373,20 @@ impl Lowering<'_> {
         })
     }
 
-    /// Begins to resolve the base images of all stages that are surely needed, so that registries answer side by side.
-    fn prefetch(&self, target: usize) {
-        let mut seen = HashSet::new();
-        let mut open = vec![target];
-        while let Some(index) = open.pop() {
-            if !seen.insert(index) {
+    /// Begins to resolve the base images of stages, so that registries answer side by side.
+    fn prefetch(&self, needed: &[usize]) {
+        for index in needed {
+            let image = &self.stages.start(*index).image;
+            if image.is_empty()
+                || image == "scratch"
+                || self.base_stage(*index).is_some()
+                || self.named_context(image).is_some()
+            {
                 continue;
             }
-            let stage = &self.dockerfile.stages[index];
-            let Ok(image) = args::expand_from(&self.globals, &stage.image, self.escape()) else {
-                continue;
-            };
-            if let Some(earlier) = earlier_stage(self.dockerfile, index, &image) {
-                open.push(earlier);
-            } else if image != "scratch" && self.named_context(&image).is_none() {
-                let platform = self.stage_platform(stage).unwrap_or_else(|_| self.options.platform.clone());
-                tokio::spawn(self.resolver.resolve(&image, &platform));
-            }
-            for instruction in &stage.instructions {
-                if let InstructionKind::Copy(copy) = &instruction.kind
-                    && let Some(from) = &copy.from
-                {
-                    let by_number =
-                        from.text.parse::<usize>().ok().filter(|n| *n < self.dockerfile.stages.len());
-                    open.extend(
-                        by_number.or_else(|| self.dockerfile.stage(&from.text).map(|stage| stage.index)),
-                    );
-                }
-            }
+            let stage = &self.dockerfile.stages[*index];
+            let platform = self.stage_platform(stage).unwrap_or_else(|_| self.options.platform.clone());
+            tokio::spawn(self.resolver.resolve(image, &platform));
         }
     }
 }

@@ -125,11 +125,8 @@ impl Lowering<'_> {
         let image = args::expand_from(&self.globals, &stage.image, self.escape())?;
         let platform = self.stage_platform(stage)?;
         let named = self.named_context(&image).cloned();
-        if named.is_none()
-            && let Some(earlier) = names::earlier_stage(self.dockerfile, stage.index, &image)
-        {
-            let base = self.stage(earlier).await?;
-            let mut state = base.clone();
+        if let Some(earlier) = self.base_stage(stage.index) {
+            let mut state = self.inherit(earlier)?;
             state.numbering = Numbering::of(self.dockerfile, stage, false);
             state.stage = names::stage(stage);
             state.index = stage.index;
