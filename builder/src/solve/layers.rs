@@ -35,6 +35,7 @@ struct Inner {
 enum Want {
     Index,
     Bytes,
+    Tar,
     Tree,
 }
 
@@ -71,6 +72,11 @@ impl Layers {
         self.all(layers, Want::Bytes).await
     }
 
+    /// Makes these layers present so that they can be written out as they travel.
+    pub async fn tars(&self, layers: &[Digest]) -> Result<()> {
+        self.all(layers, Want::Tar).await
+    }
+
     /// The blob in a registry that holds the layer, if it came from one.
     #[must_use]
     pub fn remote(&self, layer: &Digest) -> Option<&RemoteBlob> {
@@ -96,7 +102,12 @@ impl Layers {
         let store = self.inner.store.clone();
         let here = Solver::blocking(move || {
             let known = store.has_layer(&layer);
-            let bytes = known && (want == Want::Index || store.has_bytes(&layer));
+            let bytes = known
+                && match want {
+                    Want::Index => true,
+                    Want::Tar => store.has_tar_source(&layer),
+                    Want::Bytes | Want::Tree => store.has_bytes(&layer),
+                };
             if bytes && want == Want::Tree {
                 store.tree(&layer)?;
             }

@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod docker_flags;
 pub(crate) mod image;
 mod route;
+pub(crate) mod store;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -67,6 +68,9 @@ pub(crate) enum Command {
     Logout(image::LogoutArgs),
     /// Remove what no image and no cache needs
     Prune(image::PruneArgs),
+    /// Look after the store
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Show what this machine allows a build to do, and why
     Doctor,
     /// Show the version

@@ -14,6 +14,7 @@ mod pull;
 mod push;
 mod remote;
 mod rmi;
+mod store;
 mod tag;
 mod version;
 
@@ -99,6 +100,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<()> {
         Command::Login(args) => login::login(context, args).await,
         Command::Logout(args) => login::logout(context, &args),
         Command::Prune(args) => prune::run(context, &args).await,
+        Command::Store(command) => store::run(context, &command).await,
         Command::Doctor => doctor::run(context).await,
         Command::Version => version::run(context),
         // The parser has put them under their first names.
