@@ -253,13 +253,14 @@ impl Engine {
         built: &mut Built,
     ) -> Result<()> {
         let local = !matches!(output, Output::Registry);
-        if local {
-            solver.layers().bytes(&image.diff_ids).await?;
-        }
         if matches!(output, Output::Tar { .. } | Output::Local { .. }) {
+            solver.layers().bytes(&image.diff_ids).await?;
             let view = solver.layers().view(&image.diff_ids).await?;
             let (store, output) = (self.store.clone(), output.clone());
             return Solver::blocking(move || output::write_filesystem(&store, &view, &output)).await;
+        }
+        if local {
+            solver.layers().tars(&image.diff_ids).await?;
         }
         let (store, image, packing) = (self.store.clone(), image.clone(), request.packing);
         let packed = Solver::blocking(move || output::pack(&store, &image, packing, local)).await?;

@@ -9,6 +9,7 @@ pub(crate) mod look;
 pub(crate) mod manual;
 pub(crate) mod registry;
 mod route;
+pub(crate) mod store;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -107,6 +108,9 @@ pub(crate) enum Command {
     Mirrors(registry::MirrorsCommand),
     /// Remove what no image and no cache needs
     Prune(image::PruneArgs),
+    /// Look after the store
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Show what this machine allows a build to do, and why
     Doctor,
     /// Print a script that completes commands in a shell

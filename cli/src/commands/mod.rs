@@ -27,6 +27,7 @@ mod remote;
 mod report;
 mod rmi;
 mod save;
+mod store;
 mod tag;
 mod tree;
 mod version;
@@ -122,6 +123,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<()> {
         Command::Logout(args) => login::logout(context, &args),
         Command::Mirrors(command) => mirrors::run(context, &command).await,
         Command::Prune(args) => prune::run(context, &args).await,
+        Command::Store(command) => store::run(context, &command).await,
         Command::Doctor => doctor::run(context).await,
         Command::Completion(args) => completion::run(&args),
         Command::Man(args) => man::run(&args),
