@@ -16,7 +16,7 @@ pub(crate) use manifest::remember_remote;
 pub use manifest::{ImageLayers, Packed, pack};
 pub use publish::push;
 pub use write::write;
-pub(crate) use write::write_filesystem;
+pub(crate) use write::{flattened, to, write_filesystem};
 
 /// Where an image goes, beside its names in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
