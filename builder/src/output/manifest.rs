@@ -31,6 +31,12 @@ impl ImageLayers {
             .map_err(|error| Error::Internal(format!("image configuration: {error}")))?;
         Ok(Self { config_bytes, diff_ids: config.rootfs.diff_ids })
     }
+
+    /// The configuration.
+    pub fn config(&self) -> Result<ImageConfig> {
+        ImageConfig::from_slice(&self.config_bytes)
+            .map_err(|error| Error::Internal(format!("image configuration: {error}")))
+    }
 }
 
 /// A manifest that can be sent.

@@ -54,7 +54,7 @@ pub(crate) fn write_filesystem(store: &Store, view: &View, output: &Output) -> R
 }
 
 /// Everything that a view shows, as entries of one layer.
-fn flattened(view: &View) -> Vec<NewEntry> {
+pub(crate) fn flattened(view: &View) -> Vec<NewEntry> {
     let mut entries = Vec::new();
     for located in view.walk(b"") {
         if let Some(kind) = flattened_kind(view, located) {
@@ -108,7 +108,7 @@ fn same_file(view: &View, target: &[u8], content: Located<'_>) -> bool {
 }
 
 /// Streams to standard output, or to a file that appears when it is complete.
-fn to(dest: &Destination, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+pub(crate) fn to(dest: &Destination, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     match dest {
         Destination::Stdout => {
             let mut output = BufWriter::with_capacity(1 << 20, io::stdout().lock());
