@@ -1,5 +1,7 @@
 //! What the lint rules have to say about a build, without building.
 
+use layer_store::Platform;
+
 use crate::build::BuildRequest;
 use crate::dockerfile::ast::Dockerfile;
 use crate::dockerfile::lint::{LintContext, lint};
@@ -30,9 +32,9 @@ pub(crate) fn lints(
     let context = LintContext {
         build_args: options.build_args.clone(),
         named_contexts: options.contexts.keys().cloned().collect(),
-        platform: options.platform.clone(),
+        platform: options.platforms.first().cloned().unwrap_or_else(Platform::host),
         build_platform: options.build_platform.clone(),
-        target: options.target.clone(),
+        target: options.targets.last().cloned(),
         ignore,
         own_rules,
         ..LintContext::default()

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use layer_store::Platform;
+
 use super::{LowerOptions, at};
 use crate::dockerfile::ast::{Dockerfile, InstructionKind, Word};
 use crate::dockerfile::expand::{Scope, expand};
@@ -28,17 +30,21 @@ pub(super) struct Globals {
 }
 
 impl Globals {
-    pub(super) fn of(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<Self> {
+    pub(super) fn of(
+        dockerfile: &Dockerfile,
+        options: &LowerOptions,
+        platform: &Platform,
+        target: Option<&str>,
+    ) -> Result<Self> {
         let mut values = BTreeMap::new();
-        for (prefix, platform) in [("BUILD", &options.build_platform), ("TARGET", &options.platform)] {
+        for (prefix, platform) in [("BUILD", &options.build_platform), ("TARGET", platform)] {
             values.insert(format!("{prefix}PLATFORM"), platform.to_string());
             values.insert(format!("{prefix}OS"), platform.os.clone());
             values.insert(format!("{prefix}OSVERSION"), platform.os_version.clone().unwrap_or_default());
             values.insert(format!("{prefix}ARCH"), platform.architecture.clone());
             values.insert(format!("{prefix}VARIANT"), platform.variant.clone().unwrap_or_default());
         }
-        let stage = options.target.clone().unwrap_or_else(|| "default".to_owned());
-        values.insert("TARGETSTAGE".to_owned(), stage);
+        values.insert("TARGETSTAGE".to_owned(), target.unwrap_or("default").to_owned());
         for (name, value) in &mut values {
             if let Some(given) = options.build_args.get(name) {
                 value.clone_from(given);

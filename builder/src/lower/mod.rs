@@ -28,12 +28,13 @@ use self::stage::StageState;
 /// What a build is asked for, beside the Dockerfile.
 #[derive(Debug, Clone)]
 pub struct LowerOptions {
-    /// The stage to build, by name; `None` for the last one.
-    pub target: Option<String>,
+    /// The stages to build, by name; none for the last one. The last of them is the image, the others only have to
+    /// succeed.
+    pub targets: Vec<String>,
     /// `--build-arg`.
     pub build_args: BTreeMap<String, String>,
-    /// The platform of the image.
-    pub platform: Platform,
+    /// The platforms of the image, at least one; each gets its own image.
+    pub platforms: Vec<Platform>,
     /// The platform of this machine.
     pub build_platform: Platform,
     /// Settings that reach commands.
@@ -79,17 +80,49 @@ pub enum NoCache {
 /// What a build has to do.
 #[derive(Debug)]
 pub struct Lowered {
-    /// The operations.
+    /// The operations, of all platforms and targets: what is the same for two of them is one node.
     pub graph: Graph,
-    /// The image that is wanted.
-    pub image: TargetImage,
+    /// The image that is wanted, once for each platform.
+    pub images: Vec<TargetImage>,
+    /// Filesystems of further targets, which only have to succeed.
+    pub also: Vec<NodeId>,
+    /// What became of each stage, by platform and then in the order of the file.
+    pub stages: Vec<StageUse>,
     /// What should be known about the Dockerfile.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// What a build has to do of a stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageUse {
+    /// Its name for people: `build`, `stage-2`.
+    pub name: String,
+    /// Its position among the stages.
+    pub index: usize,
+    /// The platform that it is built for.
+    pub platform: Platform,
+    /// Why it is needed; `None` for a stage that is dropped.
+    pub need: Option<Need>,
+    /// Its steps in order, its base image first.
+    pub steps: Vec<NodeId>,
+}
+
+/// Why a stage is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Need {
+    /// It is wanted itself.
+    Target,
+    /// A stage begins with it.
+    From(String),
+    /// A stage copies from it or mounts it.
+    Files(String),
 }
 
 /// The image that a stage makes, but for its layers.
 #[derive(Debug, Clone)]
 pub struct TargetImage {
+    /// The platform that it was asked for.
+    pub platform: Platform,
     /// Its filesystem.
     pub node: NodeId,
     /// Its configuration without `rootfs`, `history` and `created`.
@@ -98,46 +131,132 @@ pub struct TargetImage {
     pub history: Vec<HistoryEntry>,
 }
 
-/// Makes the graph for the stage that `options` want.
+/// Makes the graph for the stages and platforms that `options` want.
 ///
 /// # Errors
 ///
 /// [`Error::Dockerfile`] with the place of what is wrong; a base image that cannot be resolved.
 pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &Resolver) -> Result<Lowered> {
-    let globals = args::Globals::of(dockerfile, options)?;
-    let target = target(dockerfile, options)?;
-    let mut lowering = Lowering {
-        dockerfile,
-        options,
-        resolver,
-        globals,
+    let targets = targets(dockerfile, options)?;
+    let mut passes = Vec::new();
+    for platform in &options.platforms {
+        for (index, name) in &targets {
+            let globals = args::Globals::of(dockerfile, options, platform, name.as_deref())?;
+            let pass = Lowering {
+                dockerfile,
+                options,
+                platform,
+                resolver,
+                globals,
+                graph: Graph::default(),
+                finished: HashMap::new(),
+                uses: HashMap::new(),
+                open: Vec::new(),
+                warnings: Vec::new(),
+            };
+            pass.prefetch(*index);
+            passes.push((*index, pass));
+        }
+    }
+    let mut lowered = Lowered {
         graph: Graph::default(),
-        finished: HashMap::new(),
-        open: Vec::new(),
+        images: Vec::new(),
+        also: Vec::new(),
+        stages: Vec::new(),
         warnings: Vec::new(),
     };
-    lowering.prefetch(target);
-    let stage = lowering.stage(target).await?;
-    Ok(Lowered {
-        image: TargetImage { node: stage.node, config: stage.config, history: stage.history },
-        graph: lowering.graph,
-        warnings: lowering.warnings,
-    })
+    let last = targets.len();
+    for (at, (index, mut pass)) in passes.into_iter().enumerate() {
+        pass.graph = std::mem::take(&mut lowered.graph);
+        pass.need(index, Need::Target);
+        let stage = pass.stage(index).await?;
+        if (at + 1) % last == 0 {
+            lowered.images.push(TargetImage {
+                platform: pass.platform.clone(),
+                node: stage.node,
+                config: stage.config,
+                history: stage.history,
+            });
+        } else {
+            lowered.also.push(stage.node);
+        }
+        report(&mut lowered.stages, dockerfile, pass.platform, pass.uses);
+        lowered.graph = pass.graph;
+        for warning in pass.warnings {
+            if !lowered.warnings.contains(&warning) {
+                lowered.warnings.push(warning);
+            }
+        }
+    }
+    Ok(lowered)
+}
+
+/// Adds what one pass found of the stages to the report of all.
+fn report(
+    stages: &mut Vec<StageUse>,
+    dockerfile: &Dockerfile,
+    platform: &Platform,
+    mut uses: HashMap<usize, (Need, Vec<NodeId>)>,
+) {
+    for stage in &dockerfile.stages {
+        let found = uses.remove(&stage.index);
+        let known = stages.iter_mut().find(|known| known.index == stage.index && known.platform == *platform);
+        match (known, found) {
+            (Some(known), Some((need, steps))) => {
+                known.need.get_or_insert(need);
+                if known.steps.is_empty() {
+                    known.steps = steps;
+                }
+            }
+            (Some(_), None) => {}
+            (None, found) => {
+                let (need, steps) = found.map_or((None, Vec::new()), |(need, steps)| (Some(need), steps));
+                stages.push(StageUse {
+                    name: names::stage(stage),
+                    index: stage.index,
+                    platform: platform.clone(),
+                    need,
+                    steps,
+                });
+            }
+        }
+    }
 }
 
 /// The work at hand.
 struct Lowering<'a> {
     dockerfile: &'a Dockerfile,
     options: &'a LowerOptions,
+    platform: &'a Platform,
     resolver: &'a Resolver,
     globals: args::Globals,
     graph: Graph,
     finished: HashMap<usize, StageState>,
+    /// Why each stage is needed, and its steps.
+    uses: HashMap<usize, (Need, Vec<NodeId>)>,
     open: Vec<usize>,
     warnings: Vec<Diagnostic>,
 }
 
 impl Lowering<'_> {
+    /// Remembers why a stage is needed; the first reason stays.
+    fn need(&mut self, index: usize, need: Need) {
+        self.uses.entry(index).or_insert((need, Vec::new()));
+    }
+
+    /// Adds a node, as a step of the stage that is being taken in.
+    fn insert(&mut self, node: Node) -> NodeId {
+        let plain = matches!(node.op, Op::Scratch);
+        let id = self.graph.add(node);
+        if let Some((_, steps)) = self.open.last().and_then(|index| self.uses.get_mut(index))
+            && !plain
+            && !steps.contains(&id)
+        {
+            steps.push(id);
+        }
+        id
+    }
+
     /// The finished state of a stage; works it out first if need be.
     async fn stage(&mut self, index: usize) -> Result<StageState> {
         if let Some(state) = self.finished.get(&index) {
@@ -191,11 +310,13 @@ impl Lowering<'_> {
                 return Err(at(span, format!("there is no stage number {index}")));
             }
             self.must_be_earlier(name, index, state, span)?;
+            self.need(index, Need::Files(state.stage.clone()));
             return self.stage(index).await.map(|stage| Origin::Node(stage.node));
         }
         if let Some(stage) = self.dockerfile.stage(name) {
             let index = stage.index;
             self.must_be_earlier(name, index, state, span)?;
+            self.need(index, Need::Files(state.stage.clone()));
             return self.stage(index).await.map(|stage| Origin::Node(stage.node));
         }
         self.image_node(name, &state.platform, span).await.map(Origin::Node)
@@ -243,7 +364,18 @@ impl Lowering<'_> {
             Some(NamedContext::Archive(digest)) => CopySource::Archive(*digest),
             _ => return Origin::Context(name.to_owned()),
         };
-        Origin::Node(context_node(&mut self.graph, source))
+        Origin::Node(self.loaded(source))
+    }
+
+    /// The filesystem that a remote context is, as a step of this stage.
+    fn loaded(&mut self, source: CopySource) -> NodeId {
+        let id = context_node(&mut self.graph, source);
+        if let Some((_, steps)) = self.open.last().and_then(|index| self.uses.get_mut(index))
+            && !steps.contains(&id)
+        {
+            steps.push(id);
+        }
+        id
     }
 
     /// A named context as a whole filesystem.
@@ -253,7 +385,7 @@ impl Lowering<'_> {
             Origin::Node(node) => node,
             Origin::Context(name) => {
                 let source = CopySource::Context { name, paths: vec![".".to_owned()] };
-                context_node(&mut self.graph, source)
+                self.loaded(source)
             }
         }
     }
@@ -264,7 +396,7 @@ impl Lowering<'_> {
             return Ok(self.scratch());
         }
         let resolved = self.resolve(name, platform, span).await?;
-        Ok(self.graph.add(Node {
+        Ok(self.insert(Node {
             name: format!("FROM {name}@{}", resolved.digest),
             op: Op::Image(resolved.base.clone()),
             span: Some(span),
@@ -287,7 +419,7 @@ impl Lowering<'_> {
     }
 
     fn scratch(&mut self) -> NodeId {
-        self.graph.add(Node {
+        self.insert(Node {
             op: Op::Scratch,
             name: "FROM scratch".to_owned(),
             span: None,
@@ -311,7 +443,7 @@ impl Lowering<'_> {
             if let Some(earlier) = names::earlier_stage(self.dockerfile, index, &image) {
                 open.push(earlier);
             } else if image != "scratch" && self.named_context(&image).is_none() {
-                let platform = self.stage_platform(stage).unwrap_or_else(|_| self.options.platform.clone());
+                let platform = self.stage_platform(stage).unwrap_or_else(|_| self.platform.clone());
                 tokio::spawn(self.resolver.resolve(&image, &platform));
             }
             for instruction in &stage.instructions {
@@ -356,11 +488,18 @@ enum Origin {
     Context(String),
 }
 
-fn target(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<usize> {
+/// The stages that are wanted, by position, with the names they were asked for by.
+fn targets(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<Vec<(usize, Option<String>)>> {
     let Some(last) = dockerfile.stages.len().checked_sub(1) else {
         return Err(at(Span::default(), "the Dockerfile has no FROM"));
     };
-    let Some(name) = &options.target else { return Ok(last) };
+    if options.targets.is_empty() {
+        return Ok(vec![(last, None)]);
+    }
+    options.targets.iter().map(|name| Ok((target(dockerfile, name)?, Some(name.clone())))).collect()
+}
+
+fn target(dockerfile: &Dockerfile, name: &str) -> Result<usize> {
     if let Some(stage) = dockerfile.stage(name) {
         return Ok(stage.index);
     }

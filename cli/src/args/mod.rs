@@ -3,6 +3,7 @@
 pub(crate) mod build;
 pub(crate) mod docker_flags;
 pub(crate) mod image;
+pub(crate) mod plan;
 mod route;
 
 use std::ffi::OsString;
@@ -47,6 +48,10 @@ pub(crate) enum Command {
     Build(Box<BuildArgs>),
     /// Check a Dockerfile and build nothing
     Check(Box<BuildArgs>),
+    /// Say what a build would do, and do nothing
+    Plan(Box<plan::PlanArgs>),
+    /// Say why the steps of the last build were done again or not
+    Why(plan::WhyArgs),
     /// List images
     Images(image::ImagesArgs),
     /// Give an image another name
@@ -139,6 +144,7 @@ pub(crate) fn definition() -> clap::Command {
     Cli::command()
         .mut_subcommand("build", with_refused)
         .mut_subcommand("check", with_refused)
+        .mut_subcommand("plan", with_refused)
         .mut_subcommand("image", |image| image.mut_subcommand("build", with_refused))
 }
 
@@ -149,7 +155,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, cl
         .map_err(|mistake| definition.error(clap::error::ErrorKind::InvalidSubcommand, mistake))?;
     let matches = definition.try_get_matches_from_mut(words)?;
     let build = match matches.subcommand() {
-        Some(("build" | "check", build)) => Some(build),
+        Some(("build" | "check" | "plan", build)) => Some(build),
         Some(("image", image)) => image.subcommand_matches("build"),
         _ => None,
     };

@@ -9,7 +9,7 @@ use layer_store::store::Durability;
 use registry_client::Client;
 use serde_json::json;
 
-use super::{Context, build_failure, check, print, remote, tell};
+use super::{Context, build_failure, check, print, remote, tell, why};
 use crate::args::build::{BuildArgs, ProgressArg};
 use crate::failure::{Failure, Result};
 use crate::progress::{self, Kind, LogFile, Tee, Transfers};
@@ -49,6 +49,11 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
     let source = request.dockerfile.clone();
     let result = engine.build(request, context.stop.clone()).await;
     renderer.finish();
+    if args.explain
+        && let Some(steps) = why::answers(&engine.store)?
+    {
+        tell(why::text(&steps).trim_end());
+    }
     let complete = log.as_ref().is_some_and(|log| log.finish());
     let built = result.map_err(|error| {
         let failure = build_failure::explain(&error, &source);
@@ -129,7 +134,7 @@ fn write_results(args: &BuildArgs, built: &Built) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use layer_store::{Digest, ImageConfig};
+    use layer_store::Digest;
 
     use super::*;
 
@@ -139,7 +144,7 @@ mod tests {
             let built = Built {
                 id: Digest::of(b""),
                 manifest: None,
-                config: ImageConfig::default(),
+                images: Vec::new(),
                 names: names.iter().map(|name| (*name).to_owned()).collect(),
                 cached,
                 ran,

@@ -9,6 +9,7 @@ mod history;
 mod images;
 mod inspect;
 mod login;
+mod plan;
 mod prune;
 mod pull;
 mod push;
@@ -16,6 +17,7 @@ mod remote;
 mod rmi;
 mod tag;
 mod version;
+mod why;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -89,6 +91,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Build(args) => build::run(context, *args).await,
         Command::Check(args) => check::run(&args, &context.environment),
+        Command::Plan(args) => plan::run(context, *args).await,
+        Command::Why(args) => why::run(context, &args),
         Command::Images(args) => images::run(context, &args),
         Command::Tag(args) => tag::run(context, &args),
         Command::Rmi(args) => rmi::run(context, &args).await,

@@ -18,6 +18,7 @@ use super::directives::check_controls;
 use super::{CheckControls, Diagnostic, Dockerfile, Level, Source, Span, Word};
 use crate::ignore::Matcher;
 pub use rules::{RULES, Rule};
+pub use stages::looks_like_secret;
 
 /// What is known besides the text.
 pub struct LintContext<'a> {
