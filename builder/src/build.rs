@@ -11,6 +11,7 @@ use layer_store::{Descriptor, Digest, ImageConfig, Platform};
 use registry_client::Reference;
 use tokio_util::sync::CancellationToken;
 
+use crate::check::Asked;
 use crate::context::{LocalContext, StatIndex};
 use crate::copy::Fetched;
 use crate::dockerfile::ast::Dockerfile;
@@ -21,6 +22,7 @@ use crate::event::{Event, Outcome, Reporter};
 use crate::explain::BuildReport;
 use crate::finish::FinishedImage;
 use crate::graph::{Graph, NodeId};
+use crate::ignore::Matcher;
 use crate::lower::{LowerOptions, Lowered, lower};
 use crate::output::{Output, Packing};
 use crate::resolve::{Pull, Resolver};
@@ -95,6 +97,14 @@ pub struct BuiltImage {
     pub config: ImageConfig,
 }
 
+impl BuildRequest {
+    /// The ignore rules of the context directory, if there is one.
+    pub(crate) fn ignore_rules(&self) -> Result<Option<Matcher>> {
+        let Some(directory) = &self.context else { return Ok(None) };
+        crate::input::ignore_rules(directory, self.dockerfile_path.as_deref())
+    }
+}
+
 impl Engine {
     /// Builds an image. `cancel` stops it: nothing is left running and nothing half-written is used. What became of
     /// each step is kept in the store, whether the build succeeds or not (see [`crate::explain::last`]).
@@ -108,6 +118,7 @@ impl Engine {
             () = cancel.cancelled() => return Err(Error::Cancelled),
             lowered = lowering => lowered?,
         };
+        warnings.extend(findings(&request, &parsed, &resolver)?);
         warnings.extend(more);
         let counter = Arc::new(Counter::new(self.reporter.clone()));
         let started = format!("{:.9}", jiff::Timestamp::now());
@@ -207,17 +218,32 @@ impl Engine {
 /// All errors that it has.
 pub(crate) fn parse(request: &BuildRequest) -> Result<(Dockerfile, Vec<Diagnostic>)> {
     let (parsed, diagnostics) = dockerfile::parse(&request.dockerfile);
-    let (errors, mut warnings): (Vec<_>, Vec<_>) = diagnostics.into_iter().partition(Diagnostic::is_error);
+    let (errors, warnings): (Vec<_>, Vec<_>) = diagnostics.into_iter().partition(Diagnostic::is_error);
     if !errors.is_empty() {
         return Err(Error::Dockerfile(errors));
     }
-    let (errors, findings): (Vec<_>, Vec<_>) =
-        crate::check::lints(&parsed, request, None, false).into_iter().partition(Diagnostic::is_error);
-    if !errors.is_empty() {
-        return Err(Error::Dockerfile(errors));
-    }
-    warnings.extend(findings);
     Ok((parsed, warnings))
+}
+
+/// What the lint rules say of a Dockerfile whose base images were resolved.
+///
+/// # Errors
+///
+/// What they hold to be an error.
+pub(crate) fn findings(
+    request: &BuildRequest,
+    parsed: &Dockerfile,
+    resolver: &Resolver,
+) -> Result<Vec<Diagnostic>> {
+    let base = |name: &str, platform: &Platform| {
+        resolver.known(name, platform).map(|config| crate::check::facts(&config))
+    };
+    let ignore = request.ignore_rules()?;
+    let asked =
+        Asked { request, ignore: ignore.as_ref(), base: Some(&base), own_rules: false, all_stages: false };
+    let (errors, findings): (Vec<_>, Vec<_>) =
+        asked.lints(parsed)?.into_iter().partition(Diagnostic::is_error);
+    if errors.is_empty() { Ok(findings) } else { Err(Error::Dockerfile(errors)) }
 }
 
 /// Context directories by name; the main one is empty.

@@ -130,7 +130,7 @@ impl Engine {
             let (store, output) = (self.store.clone(), output.clone());
             return Solver::blocking(move || output::write_filesystems(&store, &views, &output)).await;
         }
-        let packed = self.pack(request, images, local).await?;
+        let packed = self.pack_images(request, images, local).await?;
         built.manifest = Some(packed.manifest.descriptor());
         if images.len() > 1 {
             built.id = packed.manifest.digest();
@@ -156,7 +156,12 @@ impl Engine {
     }
 
     /// The manifests of the images, under an index if there are several.
-    async fn pack(&self, request: &BuildRequest, images: &[FinishedImage], local: bool) -> Result<Packed> {
+    async fn pack_images(
+        &self,
+        request: &BuildRequest,
+        images: &[FinishedImage],
+        local: bool,
+    ) -> Result<Packed> {
         let layers: Vec<_> =
             images.iter().map(|image| (image.built.config.platform(), image.layers.clone())).collect();
         let (store, packing): (Arc<Store>, _) = (self.store.clone(), request.packing);

@@ -22,6 +22,7 @@ pub mod ignore;
 pub mod image;
 pub mod input;
 pub mod lower;
+pub mod outline;
 pub mod output;
 pub mod plan;
 pub mod remote;
@@ -31,6 +32,7 @@ pub mod sandbox_handle;
 pub mod secret;
 pub mod signal;
 pub mod solve;
+pub mod stored;
 pub mod users;
 
 pub use build::{BuildRequest, Built, BuiltImage};

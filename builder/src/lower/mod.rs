@@ -2,7 +2,7 @@
 //!
 //! Only stages that the targets need are looked at: what is not needed is not even resolved.
 
-mod args;
+pub(crate) mod args;
 mod files;
 mod metadata;
 mod names;
@@ -15,6 +15,7 @@ use layer_store::{Digest, ImageConfig, Platform};
 
 use crate::context::git::GitSource;
 use crate::dockerfile::ast::{Dockerfile, InstructionKind, Stage};
+use crate::dockerfile::globals::Globals;
 use crate::dockerfile::{Diagnostic, Span};
 use crate::error::{Error, Result};
 use crate::graph::{CopyOp, CopySource, ExecSettings, Graph, Network, Node, NodeId, Op, Unpack};
@@ -22,6 +23,7 @@ use crate::resolve::Resolver;
 
 use registry_client::Reference;
 
+pub(crate) use self::names::earlier_stage;
 pub use self::stage::HistoryEntry;
 use self::stage::StageState;
 
@@ -141,7 +143,7 @@ pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &R
     let mut passes = Vec::new();
     for platform in &options.platforms {
         for (index, name) in &targets {
-            let globals = args::Globals::of(dockerfile, options, platform, name.as_deref())?;
+            let globals = args::globals(dockerfile, options, platform, name.as_deref())?;
             let pass = Lowering {
                 dockerfile,
                 options,
@@ -229,7 +231,7 @@ struct Lowering<'a> {
     options: &'a LowerOptions,
     platform: &'a Platform,
     resolver: &'a Resolver,
-    globals: args::Globals,
+    globals: Globals,
     graph: Graph,
     finished: HashMap<usize, StageState>,
     /// Why each stage is needed, and its steps.
@@ -437,10 +439,10 @@ impl Lowering<'_> {
                 continue;
             }
             let stage = &self.dockerfile.stages[index];
-            let Ok(image) = self.globals.expand_from(&stage.image, self.dockerfile.directives.escape) else {
+            let Ok(image) = args::expand_from(&self.globals, &stage.image, self.escape()) else {
                 continue;
             };
-            if let Some(earlier) = names::earlier_stage(self.dockerfile, index, &image) {
+            if let Some(earlier) = earlier_stage(self.dockerfile, index, &image) {
                 open.push(earlier);
             } else if image != "scratch" && self.named_context(&image).is_none() {
                 let platform = self.stage_platform(stage).unwrap_or_else(|_| self.platform.clone());
@@ -486,6 +488,12 @@ enum Origin {
     Node(NodeId),
     /// A context directory by name; the main one is empty.
     Context(String),
+}
+
+/// The stage that is the image.
+pub(crate) fn image_stage(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<usize> {
+    let targets = targets(dockerfile, options)?;
+    Ok(targets.last().map_or(0, |(index, _)| *index))
 }
 
 /// The stages that are wanted, by position, with the names they were asked for by.

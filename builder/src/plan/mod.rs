@@ -131,6 +131,7 @@ impl Engine {
             () = cancel.cancelled() => return Err(Error::Cancelled),
             lowered = lowering => lowered?,
         };
+        warnings.extend(build::findings(request, &parsed, &resolver)?);
         warnings.extend(more);
         let graph = Arc::new(graph);
         let (solver, _) = self.solver(request, graph.clone(), self.reporter.clone(), &cancel)?;

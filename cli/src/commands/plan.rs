@@ -25,7 +25,7 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<()> {
     };
     let reporter: Arc<dyn Reporter> = Arc::new(builder::event::Silent);
     let transfers = Arc::new(Transfers::new(reporter.clone()));
-    let client = Client::new(settings::client_settings(&context.environment)?, transfers)?;
+    let client = Client::new(settings::client_settings(&context.global, &context.environment)?, transfers)?;
     let engine = Engine::open(&engine_settings, Arc::new(client), reporter).map_err(|error| {
         build_failure::explain(&error, &request.dockerfile).hint(build_failure::store_hint(&error))
     })?;
