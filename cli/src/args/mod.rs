@@ -7,6 +7,7 @@ pub(crate) mod docker_flags;
 pub(crate) mod image;
 pub(crate) mod look;
 pub(crate) mod manual;
+pub(crate) mod plan;
 pub(crate) mod registry;
 mod route;
 pub(crate) mod store;
@@ -69,6 +70,10 @@ pub(crate) enum Command {
     Build(Box<BuildArgs>),
     /// Check a Dockerfile and build nothing
     Check(Box<CheckArgs>),
+    /// Say what a build would do, and do nothing
+    Plan(Box<plan::PlanArgs>),
+    /// Say why the steps of the last build were done again or not
+    Why(plan::WhyArgs),
     /// List images
     Images(image::ImagesArgs),
     /// Give an image another name
@@ -196,6 +201,7 @@ pub(crate) fn definition() -> clap::Command {
             // What is checked is mostly what lies here.
             with_refused(check).mut_arg("context", |context| context.required(false).default_value("."))
         })
+        .mut_subcommand("plan", with_refused)
         .mut_subcommand("image", |image| image.mut_subcommand("build", with_refused))
 }
 
@@ -206,7 +212,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, cl
         .map_err(|mistake| definition.error(clap::error::ErrorKind::InvalidSubcommand, mistake))?;
     let matches = definition.try_get_matches_from_mut(words)?;
     let build = match matches.subcommand() {
-        Some(("build" | "check", build)) => Some(build),
+        Some(("build" | "check" | "plan", build)) => Some(build),
         Some(("image", image)) => image.subcommand_matches("build"),
         _ => None,
     };

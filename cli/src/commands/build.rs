@@ -9,7 +9,7 @@ use layer_store::store::Durability;
 use registry_client::{Client, Reference};
 use serde_json::json;
 
-use super::{Context, build_failure, check, outline, print, remote, tell};
+use super::{Context, build_failure, check, outline, print, remote, tell, why};
 use crate::args::build::{BuildArgs, ProgressArg};
 use crate::args::call::{Call, Format, Method};
 use crate::failure::{Failure, Result, chain};
@@ -57,6 +57,11 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
     let source = request.dockerfile.clone();
     let result = engine.build(request, context.stop.clone()).await;
     renderer.finish();
+    if args.explain
+        && let Some(steps) = why::answers(&engine.store)?
+    {
+        tell(why::text(&steps).trim_end());
+    }
     let complete = log.as_ref().is_some_and(|log| log.finish());
     if let Some(log) = &log {
         // A journal that cannot be written takes nothing from the build.
@@ -96,12 +101,15 @@ fn end(result: &builder::Result<Built>) -> End {
             return End { result, error: Some(chain(error)), image: None, layers: Vec::new() };
         }
     };
-    let mut steps = built.config.history.iter().filter(|step| !step.empty_layer);
-    let layers = built.config.rootfs.diff_ids.iter().map(|diff_id| LayerRecord {
-        diff_id: *diff_id,
-        created_by: steps.next().and_then(|step| step.created_by.clone()).unwrap_or_default(),
-    });
-    End { result: Ending::Done, error: None, image: Some(built.id.to_string()), layers: layers.collect() }
+    let mut layers = Vec::new();
+    for image in &built.images {
+        let mut steps = image.config.history.iter().filter(|step| !step.empty_layer);
+        layers.extend(image.config.rootfs.diff_ids.iter().map(|diff_id| LayerRecord {
+            diff_id: *diff_id,
+            created_by: steps.next().and_then(|step| step.created_by.clone()).unwrap_or_default(),
+        }));
+    }
+    End { result: Ending::Done, error: None, image: Some(built.id.to_string()), layers }
 }
 
 fn quiet(args: &BuildArgs) -> bool {
@@ -159,7 +167,7 @@ fn write_results(args: &BuildArgs, built: &Built) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use layer_store::{Digest, ImageConfig};
+    use layer_store::Digest;
 
     use super::*;
 
@@ -169,7 +177,7 @@ mod tests {
             let built = Built {
                 id: Digest::of(b""),
                 manifest: None,
-                config: ImageConfig::default(),
+                images: Vec::new(),
                 names: names.iter().map(|name| (*name).to_owned()).collect(),
                 cached,
                 ran,

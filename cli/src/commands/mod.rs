@@ -19,6 +19,7 @@ mod ls;
 mod man;
 mod mirrors;
 mod outline;
+mod plan;
 mod prune;
 mod pull;
 mod push;
@@ -31,6 +32,7 @@ mod store;
 mod tag;
 mod tree;
 mod version;
+mod why;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -104,6 +106,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Build(args) => build::run(context, *args).await,
         Command::Check(args) => check::run(context, &args.build, args.format, false).await,
+        Command::Plan(args) => plan::run(context, *args).await,
+        Command::Why(args) => why::run(context, &args),
         Command::Images(args) => images::run(context, &args),
         Command::Tag(args) => tag::run(context, &args),
         Command::Rmi(args) => rmi::run(context, &args).await,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use builder::{Event, Reporter};
 
 pub(crate) use journal::{End, Ending, Journal, LayerRecord, Recorder, StepRecord};
-pub(crate) use lines::{printable, shortened};
+pub(crate) use lines::{printable, printable_lines, shortened};
 pub(crate) use log_file::LogFile;
 pub(crate) use plain::Plain;
 pub(crate) use rawjson::RawJson;

@@ -22,6 +22,9 @@ const CONFIG_LIMIT: u64 = 8 << 20;
 /// The records of steps, see [`Step`].
 pub(super) const STEPS: &str = "steps";
 
+/// What went into the key of a step; it goes with the step's record.
+const REASONS: &str = "reasons";
+
 /// What every record in [`STEPS`] has; the rest is its writer's.
 #[derive(Deserialize)]
 pub(super) struct Step {
@@ -83,7 +86,10 @@ impl Store {
                 Some(step) if self.layer_dir(&step.diff_id).exists() => {
                     live.layers.insert(step.diff_id);
                 }
-                _ => drop(self.remove_record(STEPS, &key)?),
+                _ => {
+                    self.remove_record(STEPS, &key)?;
+                    self.remove_record(REASONS, &key)?;
+                }
             }
         }
         for part in live.layers.clone().iter().map(|layer| self.parts_of_layer(layer)) {
