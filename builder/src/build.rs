@@ -98,7 +98,7 @@ impl Engine {
         let _in_use = self.store.in_use()?;
         let resolver = Resolver::new(self.store.clone(), self.client.clone(), request.pull);
         let lowering = lower(&parsed, &request.options, &resolver);
-        let Lowered { graph, image, warnings: more } = tokio::select! {
+        let Lowered { graph, image, warnings: more, declared } = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Error::Cancelled),
             lowered = lowering => lowered?,
@@ -121,6 +121,9 @@ impl Engine {
         }
         warnings.extend(findings);
         warnings.extend(more);
+        for message in crate::check::unused_arguments(&request, &declared) {
+            self.reporter.event(Event::Warning { message });
+        }
         let (contexts, indexes) = self.contexts(&request)?;
         let counter = Arc::new(Counter::new(self.reporter.clone()));
         let solver = Solver::new(

@@ -9,7 +9,7 @@ mod names;
 mod run;
 mod stage;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use layer_store::{Digest, ImageConfig, Platform};
@@ -91,6 +91,8 @@ pub struct Lowered {
     pub image: TargetImage,
     /// What should be known about the Dockerfile.
     pub warnings: Vec<Diagnostic>,
+    /// The names that an ARG of a stage or of a base image's trigger declared.
+    pub declared: BTreeSet<String>,
 }
 
 /// The image that a stage makes, but for its layers.
@@ -125,6 +127,7 @@ pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &R
         nodes: HashMap::new(),
         depth: 0,
         warnings: Vec::new(),
+        declared: BTreeSet::new(),
     };
     lowering.need(target).await?;
     let stage = lowering.inherit(target)?;
@@ -132,6 +135,7 @@ pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &R
         image: TargetImage { node: stage.node, config: stage.config, history: stage.history },
         graph: lowering.graph,
         warnings: lowering.warnings,
+        declared: lowering.declared,
     })
 }
 
@@ -152,6 +156,7 @@ struct Lowering<'a> {
     /// How many stages wait for one that only a trigger named.
     depth: usize,
     warnings: Vec<Diagnostic>,
+    declared: BTreeSet<String>,
 }
 
 /// Triggers may need stages whose own triggers need stages, so deep at most.
