@@ -113,13 +113,16 @@ impl Engine {
         let _in_use = self.store.in_use()?;
         let resolver = Resolver::new(self.store.clone(), self.client.clone(), request.pull);
         let lowering = lower(&parsed, &request.options, &resolver);
-        let Lowered { graph, images, also, warnings: more, .. } = tokio::select! {
+        let Lowered { graph, images, also, warnings: more, declared, .. } = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Error::Cancelled),
             lowered = lowering => lowered?,
         };
         warnings.extend(findings(&request, &parsed, &resolver)?);
         warnings.extend(more);
+        for message in crate::check::unused_arguments(&request, &declared) {
+            self.reporter.event(Event::Warning { message });
+        }
         let counter = Arc::new(Counter::new(self.reporter.clone()));
         let started = format!("{:.9}", jiff::Timestamp::now());
         let (solver, indexes) = self.solver(&request, Arc::new(graph), counter.clone(), &cancel)?;

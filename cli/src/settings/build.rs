@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use builder::BuildRequest;
+use builder::context::layout::LayoutSource;
 use builder::dockerfile::Source;
 use builder::graph::{ExecSettings, Network};
 use builder::lower::{LowerOptions, NamedContext, NoCache};
@@ -193,6 +194,12 @@ fn named_contexts(texts: &[String]) -> Result<(BTreeMap<String, PathBuf>, BTreeM
             contexts.insert(name, NamedContext::Image(image.to_owned()));
             continue;
         }
+        if let Some(layout) = place.strip_prefix("oci-layout://") {
+            let layout = LayoutSource::parse(layout)
+                .map_err(|error| Failure::usage(error.to_string()).hint(error.hint()))?;
+            contexts.insert(name, NamedContext::Layout(layout));
+            continue;
+        }
         if is_address(&place) {
             continue;
         }
@@ -200,7 +207,7 @@ fn named_contexts(texts: &[String]) -> Result<(BTreeMap<String, PathBuf>, BTreeM
             return Err(Failure::new(format!(
                 "the context `{name}={place}` is of a kind that is not supported yet"
             ))
-            .hint("a further context is a directory, an archive's or git repository's URL, or `docker-image://NAME`"));
+            .hint("a further context is a directory, an archive's or git repository's URL, `docker-image://NAME` or `oci-layout://PATH[:TAG]`"));
         }
         if !Path::new(&place).is_dir() {
             return Err(Failure::new(format!("the build context `{name}={place}` is not a directory")));
