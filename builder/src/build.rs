@@ -7,16 +7,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use layer_store::manifest::media_type;
 use layer_store::store::{ImageRecord, PlatformImage};
-use layer_store::{Descriptor, Digest, ImageConfig, Store};
+use layer_store::{Descriptor, Digest, ImageConfig, Platform, Store};
 use registry_client::Reference;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Budget;
+use crate::check::Asked;
 use crate::context::{LocalContext, StatIndex};
 use crate::copy::Fetched;
 use crate::dockerfile::{self, Diagnostic, Source};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::event::{Event, Outcome, Reporter};
+use crate::ignore::Matcher;
 use crate::image;
 use crate::lower::{LowerOptions, Lowered, TargetImage, lower};
 use crate::output::{self, ImageLayers, Output, Packing};
@@ -53,6 +56,8 @@ pub struct BuildRequest {
     pub jobs: usize,
     /// `SOURCE_DATE_EPOCH`, in seconds.
     pub epoch: Option<i64>,
+    /// How many bytes of disk the store may take; a build that needs more fails.
+    pub max_used_space: Option<u64>,
     /// Secrets and agents.
     pub secrets: Secrets,
 }
@@ -76,29 +81,64 @@ pub struct Built {
     pub warnings: Vec<Diagnostic>,
 }
 
+impl BuildRequest {
+    /// The ignore rules of the context directory, if there is one.
+    pub(crate) fn ignore_rules(&self) -> Result<Option<Matcher>> {
+        let Some(directory) = &self.context else { return Ok(None) };
+        crate::input::ignore_rules(directory, self.dockerfile_path.as_deref())
+    }
+}
+
 impl Engine {
     /// Builds an image. `cancel` stops it: nothing is left running and nothing half-written is used.
     pub async fn build(&self, request: BuildRequest, cancel: CancellationToken) -> Result<Built> {
         let (parsed, diagnostics) = dockerfile::parse(&request.dockerfile);
-        let (errors, mut warnings): (Vec<_>, Vec<_>) =
-            diagnostics.into_iter().partition(Diagnostic::is_error);
+        let (errors, warnings): (Vec<_>, Vec<_>) = diagnostics.into_iter().partition(Diagnostic::is_error);
         if !errors.is_empty() {
             return Err(Error::Dockerfile(errors));
         }
-        let (errors, findings): (Vec<_>, Vec<_>) =
-            crate::check::lints(&parsed, &request, None, false).into_iter().partition(Diagnostic::is_error);
-        if !errors.is_empty() {
-            return Err(Error::Dockerfile(errors));
-        }
-        warnings.extend(findings);
-        let _in_use = self.store.in_use()?;
+        let budget = Budget::new(self.store.clone(), request.max_used_space);
+        let in_use = self.store.in_use()?;
+        let built = self.build_within(&parsed, request, warnings, &budget, cancel).await;
+        drop(in_use);
+        // Also what a failed build leaves; its own error is the one to tell.
+        let kept = Solver::blocking(move || budget.keep()).await;
+        let built = built?;
+        kept.map(|()| built)
+    }
+
+    async fn build_within(
+        &self,
+        parsed: &dockerfile::Dockerfile,
+        request: BuildRequest,
+        mut warnings: Vec<Diagnostic>,
+        budget: &Budget,
+        cancel: CancellationToken,
+    ) -> Result<Built> {
         let resolver = Resolver::new(self.store.clone(), self.client.clone(), request.pull);
-        let lowering = lower(&parsed, &request.options, &resolver);
+        let lowering = lower(parsed, &request.options, &resolver);
         let Lowered { graph, image, warnings: more } = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Error::Cancelled),
             lowered = lowering => lowered?,
         };
+        let base = |name: &str, platform: &Platform| {
+            resolver.known(name, platform).map(|config| crate::check::facts(&config))
+        };
+        let ignore = request.ignore_rules()?;
+        let asked = Asked {
+            request: &request,
+            ignore: ignore.as_ref(),
+            base: Some(&base),
+            own_rules: false,
+            all_stages: false,
+        };
+        let (errors, findings): (Vec<_>, Vec<_>) =
+            asked.lints(parsed)?.into_iter().partition(Diagnostic::is_error);
+        if !errors.is_empty() {
+            return Err(Error::Dockerfile(errors));
+        }
+        warnings.extend(findings);
         warnings.extend(more);
         let (contexts, indexes) = self.contexts(&request)?;
         let counter = Arc::new(Counter::new(self.reporter.clone()));
@@ -114,6 +154,7 @@ impl Engine {
                 secrets: request.secrets.clone(),
                 jobs: request.jobs,
                 epoch: request.epoch,
+                budget: budget.clone(),
                 cancel: cancel.child_token(),
             },
         );

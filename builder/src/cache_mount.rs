@@ -75,7 +75,7 @@ pub(crate) fn open(store: &Store, request: &Request) -> Result<Cache> {
 }
 
 fn make(store: &Store, request: &Request, key: &Digest) -> Result<PathBuf> {
-    let path = store.root().join("mounts").join(key.hex());
+    let path = store.mount(key, &request.id)?;
     let failed = |action: &'static str, source: std::io::Error| Error::File {
         action,
         path: path.display().to_string(),

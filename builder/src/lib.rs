@@ -6,6 +6,7 @@
 //! and calls [`Engine::build`]. The crate never prints and reads neither environment variables nor the home
 //! directory: settings come in as values, events go out through [`Reporter`].
 
+pub mod budget;
 pub mod build;
 mod cache_mount;
 pub mod check;
@@ -20,6 +21,7 @@ pub mod ignore;
 pub mod image;
 pub mod input;
 pub mod lower;
+pub mod outline;
 pub mod output;
 pub mod remote;
 pub mod resolve;
@@ -28,6 +30,7 @@ pub mod sandbox_handle;
 pub mod secret;
 pub mod signal;
 pub mod solve;
+pub mod stored;
 pub mod users;
 
 pub use build::{BuildRequest, Built};

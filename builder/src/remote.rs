@@ -107,6 +107,7 @@ impl Engine {
                 secrets: Secrets::default(),
                 jobs: 1,
                 epoch: None,
+                budget: crate::budget::Budget::new(self.store.clone(), None),
                 cancel: CancellationToken::new(),
             },
         );

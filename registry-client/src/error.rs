@@ -374,6 +374,9 @@ impl ConnectionFailure {
         };
         let message = if error.is_timeout() && error.is_connect() {
             "no connection within the time limit".to_owned()
+        } else if root.to_string().starts_with("no records found for") {
+            // The resolver shows its whole query.
+            "the name has no address".to_owned()
         } else {
             let text = root.to_string();
             text.split(" (os error ").next().unwrap_or_default().chars().take(300).collect()
@@ -384,6 +387,11 @@ impl ConnectionFailure {
     /// Whether there is TLS at the other end, and its or the client's certificate is what fails.
     pub(crate) fn is_about_certificates(&self) -> bool {
         self.kind == ConnectionKind::Tls && !self.speaks_no_tls()
+    }
+
+    /// Whether nothing answered because the name of the host is known to no server.
+    pub(crate) fn is_unknown_name(&self) -> bool {
+        self.kind == ConnectionKind::Dial && self.message == "the name has no address"
     }
 
     /// Whether what answered does not speak TLS.

@@ -179,6 +179,8 @@ impl Client {
         if offset > 0 {
             call.headers.insert(RANGE, range(offset, None));
         }
+        let state = self.transport.state(endpoint);
+        let _permit = state.transfers.acquire().await.map_err(|error| Error::Setup(Box::new(error)))?;
         let mut answer = self.transport.send(&call).await?;
         let mut skip = match answer.status {
             StatusCode::PARTIAL_CONTENT => {
@@ -201,7 +203,7 @@ impl Client {
         };
         let mut told = offset;
         let pace = Pace::from(offset);
-        let may_spread = self.settings().ranges > 1 && self.transport.state(endpoint).takes_ranges();
+        let may_spread = self.settings().ranges > 1 && state.takes_ranges();
         let idle = self.settings().idle_timeout;
         loop {
             let mut piece = match answer.chunk(place, idle).await {

@@ -21,6 +21,10 @@ pub(crate) fn of(error: &Error) -> Option<String> {
                 "the certificate of `{}` is not trusted; give its authority with --cacert or in a certs.d directory, or name the host in `insecure-registries`",
                 place.host
             )),
+            ConnectionKind::Dial if source.is_unknown_name() => Some(format!(
+                "check the name `{}` and the network; behind a proxy set HTTPS_PROXY, and where there is no way out name a mirror",
+                place.host
+            )),
             _ => None,
         },
         Error::Token { source, .. } => of(source),

@@ -15,6 +15,7 @@ mod known;
 mod link;
 mod login;
 mod manifests;
+mod probe;
 mod pull;
 mod push;
 mod ranges;
@@ -39,6 +40,7 @@ pub use error::{
     Place, Refusal,
 };
 pub use hosts::{HostSettings, InsecureHost, InvalidInsecureHost, ResolvePolicy};
+pub use probe::EndpointReport;
 pub use push::{PushRequest, Pushed};
 pub use reference::{InvalidReference, Reference};
 pub use referrers::Referrer;

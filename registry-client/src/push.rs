@@ -69,10 +69,10 @@ impl Client {
         push: PushRequest,
     ) -> Result<Pushed, Error> {
         let plan = self.settings().hosts.plan(reference)?;
-        let (Some(upstream), Some((last, children))) = (plan.upstream(), push.manifests.split_last()) else {
+        let Some((last, children)) = push.manifests.split_last() else {
             return Err(Error::NothingToPush { reference: reference.familiar(), digest: Digest::of(b"") });
         };
-        let endpoint = &Endpoint { has_alternatives: false, ..upstream.clone() };
+        let endpoint = &Endpoint { has_alternatives: false, ..plan.for_push(reference)?.clone() };
         let scopes = Scopes::push(&endpoint.repository);
         let mut pushed = Pushed {
             reference: reference.with_digest(last.digest()),

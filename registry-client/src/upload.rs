@@ -154,6 +154,8 @@ impl Upload<'_> {
     }
 
     async fn attempt(&self, place: &Place, session: &mut Session, chunk: Option<u64>) -> Result<(), Error> {
+        let state = self.client.transport.state(self.endpoint);
+        let _permit = state.transfers.acquire().await.map_err(|error| Error::Setup(Box::new(error)))?;
         if let Some(chunk) = chunk {
             let chunk = chunk.max(session.shortest_chunk);
             // What fits into the last request goes with it.

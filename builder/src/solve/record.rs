@@ -23,7 +23,11 @@ pub(super) struct StepRecord {
 pub(super) fn find(store: &Store, key: &Digest) -> Result<Option<StepRecord>> {
     let Some(bytes) = store.record(SPACE, key)? else { return Ok(None) };
     let record = serde_json::from_slice::<StepRecord>(&bytes).ok();
-    Ok(record.filter(|record| store.has_layer(&record.diff_id) && store.has_bytes(&record.diff_id)))
+    let found = record.filter(|record| store.has_layer(&record.diff_id) && store.has_bytes(&record.diff_id));
+    if found.is_some() {
+        store.used_record(SPACE, key);
+    }
+    Ok(found)
 }
 
 /// Remembers a result.

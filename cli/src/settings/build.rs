@@ -91,6 +91,12 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
         packing,
         jobs: jobs(args),
         epoch,
+        max_used_space: args
+            .max_used_space
+            .as_deref()
+            .or_else(|| environment.text("RBUILD_MAX_USED_SPACE"))
+            .map(values::bytes)
+            .transpose()?,
         secrets: values::secrets(&args.secret, &args.ssh, environment)?,
     })
 }

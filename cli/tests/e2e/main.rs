@@ -4,8 +4,10 @@
 mod bad_input;
 mod build;
 mod damage;
+mod disk;
 mod exchange;
 mod images;
+mod inside;
 mod interrupt;
 mod lab;
 mod real_input;

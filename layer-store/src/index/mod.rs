@@ -82,7 +82,8 @@ impl Kind {
     }
 
     /// Whether an entry of this kind shows nothing of what lower layers have at its path and below it.
-    pub(crate) const fn hides_below(&self) -> bool {
+    #[must_use]
+    pub const fn hides_below(&self) -> bool {
         !matches!(self, Self::Directory { opaque: false })
     }
 }

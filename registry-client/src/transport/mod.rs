@@ -436,7 +436,7 @@ impl Transport {
     pub(crate) fn state(&self, endpoint: &Endpoint) -> Arc<HostState> {
         let key = format!("{}{}", endpoint.authority, endpoint.api);
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(HostState::new(RANGES_AT_ONCE));
+        let new = || Arc::new(HostState::new(RANGES_AT_ONCE, endpoint.connections));
         Arc::clone(hosts.entry(key).or_insert_with(new))
     }
 
