@@ -102,7 +102,13 @@ impl Engine {
         let built = self.build_within(&parsed, request, warnings, &budget, cancel).await;
         drop(in_use);
         // Also what a failed build leaves; its own error is the one to tell.
-        let kept = Solver::blocking(move || budget.keep()).await;
+        let store = self.store.clone();
+        let kept = Solver::blocking(move || {
+            // What killed builds left; nobody waits for it, so a failure can wait for the next build or `prune`.
+            let _ = store.tidy();
+            budget.keep()
+        })
+        .await;
         let built = built?;
         kept.map(|()| built)
     }
@@ -276,8 +282,8 @@ impl Engine {
         if matches!(output, Output::Tar { .. } | Output::Local { .. }) {
             solver.layers().bytes(&image.diff_ids).await?;
             let view = solver.layers().view(&image.diff_ids).await?;
-            let (store, output) = (self.store.clone(), output.clone());
-            return Solver::blocking(move || output::write_filesystem(&store, &view, &output)).await;
+            let (store, output, epoch) = (self.store.clone(), output.clone(), request.epoch);
+            return Solver::blocking(move || output::write_filesystem(&store, &view, &output, epoch)).await;
         }
         if local {
             solver.layers().tars(&image.diff_ids).await?;

@@ -1,6 +1,7 @@
 //! What becomes of a finished image.
 
 pub(crate) mod directory;
+pub(crate) mod flat;
 mod manifest;
 mod publish;
 mod write;

@@ -45,7 +45,9 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
     };
     let tags = args.tag.iter().map(|name| tag(name)).collect::<Result<Vec<_>>>()?;
     let (named_directories, contexts) = named_contexts(&args.build_context)?;
-    let (mut outputs, packing, output_tags) = output::read(&args.output)?;
+    let build_args = build_args(&args.build_arg, environment);
+    let epoch = epoch(&build_args, environment)?;
+    let (mut outputs, packing, output_tags) = output::read(&args.output, epoch.is_some())?;
     if args.push && !outputs.contains(&Output::Registry) {
         outputs.push(Output::Registry);
     }
@@ -58,8 +60,6 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
             Failure::usage("there is no name to push to").hint("add `-t registry.example/team/app:1.0`")
         );
     }
-    let build_args = build_args(&args.build_arg, environment);
-    let epoch = epoch(&build_args, environment)?;
     let allow = allowed(&args.allow)?;
     Ok(BuildRequest {
         dockerfile,

@@ -199,3 +199,33 @@ fn a_read_only_store_can_be_read_and_says_why_not_more() {
         lab.succeed(&["store", "check"]);
     });
 }
+
+#[test]
+fn a_filesystem_is_written_out_without_a_copy_in_the_store() {
+    as_each_user(&["tar"], |lab| {
+        lab.write("big", vec![7; 3_000_000]);
+        lab.write(
+            "Dockerfile",
+            "FROM busybox:1\nRUN echo x > /x && ln /x /y && chmod 640 /x\nCOPY big /big\n",
+        );
+        lab.succeed(&["-t", "app:1.0", "."]);
+        let before = usage(lab)["total"].as_u64().unwrap();
+        let mut command =
+            lab.command(&["--output", "type=tar,dest=out.tar", "--output", "type=local,dest=out", "."]);
+        let output = command.env("SOURCE_DATE_EPOCH", "1700000000").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let again = lab.run(&["--output", "type=tar,dest=again.tar", "."]);
+        assert!(again.status.success());
+        let after = usage(lab)["total"].as_u64().unwrap();
+        // The layers of the other epoch, which differ in their times, and no filesystem.
+        assert!(after < before + 3_500_000, "{before} {after}");
+        let archive = lab.path("project/out.tar");
+        let listed = peer("tar", &["-tvf", archive.to_str().unwrap(), "--utc", "--full-time"]);
+        assert!(listed.contains("y link to x"), "{listed}");
+        assert!(listed.lines().all(|line| line.contains("2023-11-14 22:13:20")), "{listed}");
+        let out = lab.path("project/out");
+        let facts = peer("stat", &["-c", "%h %a %Y", out.join("y").to_str().unwrap()]);
+        assert_eq!(facts, "2 640 1700000000\n");
+        assert_eq!(fs::read(out.join("big")).unwrap().len(), 3_000_000);
+    });
+}

@@ -9,5 +9,6 @@ mod exchange;
 mod images;
 mod inside;
 mod interrupt;
+mod kills;
 mod lab;
 mod real_input;
