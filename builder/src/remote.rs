@@ -108,6 +108,7 @@ impl Engine {
                 jobs: 1,
                 epoch: None,
                 cache_ttl: None,
+                budget: crate::budget::Budget::new(self.store.clone(), None),
                 cancel: CancellationToken::new(),
             },
         );

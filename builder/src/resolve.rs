@@ -169,6 +169,7 @@ async fn resolve(
     if matches!(pull, Pull::Missing | Pull::Never)
         && let Some(resolved) = here()?
     {
+        store.used_image(&reference.canonical());
         return Ok(resolved);
     }
     if pull == Pull::Never {

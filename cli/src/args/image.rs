@@ -133,14 +133,3 @@ pub(crate) struct LogoutArgs {
     /// The registry [default: Docker Hub]
     pub(crate) registry: Option<String>,
 }
-
-/// `rbuild prune`
-#[derive(Debug, Args)]
-pub(crate) struct PruneArgs {
-    /// Everything that no running build uses: all images and the whole build cache
-    #[arg(short, long)]
-    pub(crate) all: bool,
-    /// Taken for compatibility: nothing is asked
-    #[arg(short, long)]
-    pub(crate) force: bool,
-}

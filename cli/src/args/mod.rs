@@ -112,7 +112,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Mirrors(registry::MirrorsCommand),
     /// Remove what no image and no cache needs
-    Prune(image::PruneArgs),
+    Prune(store::PruneArgs),
+    /// Show what takes how much of the disk
+    Du(store::DuArgs),
     /// Look after the store
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -158,14 +160,17 @@ pub(crate) enum ImageCommand {
     /// Take images out of an archive
     Load(look::LoadArgs),
     /// Remove what no image and no cache needs
-    Prune(image::PruneArgs),
+    Prune(store::PruneArgs),
 }
 
 /// `rbuild system …`, as in Docker.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SystemCommand {
+    /// Show what takes how much of the disk
+    #[command(alias = "du")]
+    Df(store::DuArgs),
     /// Remove what no image and no cache needs
-    Prune(image::PruneArgs),
+    Prune(store::PruneArgs),
 }
 
 impl Command {
@@ -185,7 +190,12 @@ impl Command {
                 ImageCommand::Load(args) => Self::Load(args),
                 ImageCommand::Prune(args) => Self::Prune(args),
             },
-            Self::System(SystemCommand::Prune(args)) => Self::Prune(args),
+            Self::System(SystemCommand::Prune(args)) | Self::Store(store::StoreCommand::Prune(args)) => {
+                Self::Prune(args)
+            }
+            Self::System(SystemCommand::Df(args)) | Self::Store(store::StoreCommand::Du(args)) => {
+                Self::Du(args)
+            }
             other => other,
         }
     }

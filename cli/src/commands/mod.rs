@@ -7,6 +7,7 @@ mod check;
 mod completion;
 mod diff;
 mod doctor;
+mod du;
 mod engine;
 mod history;
 mod images;
@@ -127,6 +128,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<()> {
         Command::Logout(args) => login::logout(context, &args),
         Command::Mirrors(command) => mirrors::run(context, &command).await,
         Command::Prune(args) => prune::run(context, &args).await,
+        Command::Du(args) => du::run(context, &args),
         Command::Store(command) => store::run(context, &command).await,
         Command::Doctor => doctor::run(context).await,
         Command::Completion(args) => completion::run(&args),

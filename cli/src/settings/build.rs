@@ -46,7 +46,9 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
     };
     let tags = args.tag.iter().map(|name| tag(name)).collect::<Result<Vec<_>>>()?;
     let (named_directories, contexts) = named_contexts(&args.build_context)?;
-    let (mut outputs, packing, output_tags) = output::read(&args.output)?;
+    let build_args = build_args(&args.build_arg, environment);
+    let epoch = epoch(&build_args, environment)?;
+    let (mut outputs, packing, output_tags) = output::read(&args.output, epoch.is_some())?;
     if args.push && !outputs.contains(&Output::Registry) {
         outputs.push(Output::Registry);
     }
@@ -59,8 +61,6 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
             Failure::usage("there is no name to push to").hint("add `-t registry.example/team/app:1.0`")
         );
     }
-    let build_args = build_args(&args.build_arg, environment);
-    let epoch = epoch(&build_args, environment)?;
     let allow = allowed(&args.allow)?;
     Ok(BuildRequest {
         dockerfile,
@@ -92,6 +92,12 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
         packing,
         jobs: jobs(args),
         epoch,
+        max_used_space: args
+            .max_used_space
+            .as_deref()
+            .or_else(|| environment.text("RBUILD_MAX_USED_SPACE"))
+            .map(values::bytes)
+            .transpose()?,
         secrets: values::secrets(&args.secret, &args.ssh, environment)?,
         cache_ttl: args.cache_ttl.as_deref().map(values::duration).transpose()?,
     })
