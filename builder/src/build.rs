@@ -7,16 +7,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use layer_store::manifest::media_type;
 use layer_store::store::{ImageRecord, PlatformImage};
-use layer_store::{Descriptor, Digest, ImageConfig, Store};
+use layer_store::{Descriptor, Digest, ImageConfig, Platform, Store};
 use registry_client::Reference;
 use tokio_util::sync::CancellationToken;
 
+use crate::check::Asked;
 use crate::context::{LocalContext, StatIndex};
 use crate::copy::Fetched;
 use crate::dockerfile::{self, Diagnostic, Source};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::event::{Event, Outcome, Reporter};
+use crate::ignore::Matcher;
 use crate::image;
 use crate::lower::{LowerOptions, Lowered, TargetImage, lower};
 use crate::output::{self, ImageLayers, Output, Packing};
@@ -76,6 +78,14 @@ pub struct Built {
     pub warnings: Vec<Diagnostic>,
 }
 
+impl BuildRequest {
+    /// The ignore rules of the context directory, if there is one.
+    pub(crate) fn ignore_rules(&self) -> Result<Option<Matcher>> {
+        let Some(directory) = &self.context else { return Ok(None) };
+        crate::input::ignore_rules(directory, self.dockerfile_path.as_deref())
+    }
+}
+
 impl Engine {
     /// Builds an image. `cancel` stops it: nothing is left running and nothing half-written is used.
     pub async fn build(&self, request: BuildRequest, cancel: CancellationToken) -> Result<Built> {
@@ -85,12 +95,6 @@ impl Engine {
         if !errors.is_empty() {
             return Err(Error::Dockerfile(errors));
         }
-        let (errors, findings): (Vec<_>, Vec<_>) =
-            crate::check::lints(&parsed, &request, None, false).into_iter().partition(Diagnostic::is_error);
-        if !errors.is_empty() {
-            return Err(Error::Dockerfile(errors));
-        }
-        warnings.extend(findings);
         let _in_use = self.store.in_use()?;
         let resolver = Resolver::new(self.store.clone(), self.client.clone(), request.pull);
         let lowering = lower(&parsed, &request.options, &resolver);
@@ -99,6 +103,23 @@ impl Engine {
             () = cancel.cancelled() => return Err(Error::Cancelled),
             lowered = lowering => lowered?,
         };
+        let base = |name: &str, platform: &Platform| {
+            resolver.known(name, platform).map(|config| crate::check::facts(&config))
+        };
+        let ignore = request.ignore_rules()?;
+        let asked = Asked {
+            request: &request,
+            ignore: ignore.as_ref(),
+            base: Some(&base),
+            own_rules: false,
+            all_stages: false,
+        };
+        let (errors, findings): (Vec<_>, Vec<_>) =
+            asked.lints(&parsed)?.into_iter().partition(Diagnostic::is_error);
+        if !errors.is_empty() {
+            return Err(Error::Dockerfile(errors));
+        }
+        warnings.extend(findings);
         warnings.extend(more);
         let (contexts, indexes) = self.contexts(&request)?;
         let counter = Arc::new(Counter::new(self.reporter.clone()));

@@ -22,6 +22,7 @@ pub mod ignore;
 pub mod image;
 pub mod input;
 pub mod lower;
+pub mod outline;
 pub mod output;
 pub mod remote;
 pub mod resolve;
@@ -30,6 +31,7 @@ pub mod sandbox_handle;
 pub mod secret;
 pub mod signal;
 pub mod solve;
+pub mod stored;
 pub mod users;
 
 pub use build::{BuildRequest, Built};

@@ -6,6 +6,7 @@ mod auth_file;
 mod catalog;
 mod commands;
 mod failure;
+mod findings;
 mod place;
 mod progress;
 mod settings;

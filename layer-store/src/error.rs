@@ -40,6 +40,12 @@ pub enum Error {
         /// What the bytes hash to.
         actual: Digest,
     },
+    /// Something in the store is not what was put there: the disk changed it.
+    #[error("the bytes of `{what}` in the store are damaged")]
+    Damaged {
+        /// A path inside an image, for instance.
+        what: String,
+    },
     /// More or fewer bytes came than were announced.
     #[error("blob {digest} should have {expected} bytes, but has {actual}")]
     SizeMismatch {

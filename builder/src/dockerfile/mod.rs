@@ -9,6 +9,7 @@ mod diagnostic;
 mod directives;
 pub mod expand;
 mod flags;
+pub mod globals;
 mod heredoc;
 mod instructions;
 mod lines;

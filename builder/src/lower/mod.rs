@@ -2,7 +2,7 @@
 //!
 //! Only stages that the targets need are looked at: what is not needed is not even resolved.
 
-mod args;
+pub(crate) mod args;
 mod files;
 mod metadata;
 mod names;
@@ -15,6 +15,7 @@ use layer_store::{Digest, ImageConfig, Platform};
 
 use crate::context::git::GitSource;
 use crate::dockerfile::ast::{Dockerfile, InstructionKind, Stage};
+use crate::dockerfile::globals::Globals;
 use crate::dockerfile::{Diagnostic, Span};
 use crate::error::{Error, Result};
 use crate::graph::{CopyOp, CopySource, ExecSettings, Graph, Network, Node, NodeId, Op, Unpack};
@@ -22,6 +23,7 @@ use crate::resolve::Resolver;
 
 use registry_client::Reference;
 
+pub(crate) use self::names::earlier_stage;
 pub use self::stage::HistoryEntry;
 use self::stage::StageState;
 
@@ -104,7 +106,7 @@ pub struct TargetImage {
 ///
 /// [`Error::Dockerfile`] with the place of what is wrong; a base image that cannot be resolved.
 pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &Resolver) -> Result<Lowered> {
-    let globals = args::Globals::of(dockerfile, options)?;
+    let globals = args::globals(dockerfile, options)?;
     let target = target(dockerfile, options)?;
     let mut lowering = Lowering {
         dockerfile,
@@ -130,7 +132,7 @@ struct Lowering<'a> {
     dockerfile: &'a Dockerfile,
     options: &'a LowerOptions,
     resolver: &'a Resolver,
-    globals: args::Globals,
+    globals: Globals,
     graph: Graph,
     finished: HashMap<usize, StageState>,
     open: Vec<usize>,
@@ -305,10 +307,10 @@ impl Lowering<'_> {
                 continue;
             }
             let stage = &self.dockerfile.stages[index];
-            let Ok(image) = self.globals.expand_from(&stage.image, self.dockerfile.directives.escape) else {
+            let Ok(image) = args::expand_from(&self.globals, &stage.image, self.escape()) else {
                 continue;
             };
-            if let Some(earlier) = names::earlier_stage(self.dockerfile, index, &image) {
+            if let Some(earlier) = earlier_stage(self.dockerfile, index, &image) {
                 open.push(earlier);
             } else if image != "scratch" && self.named_context(&image).is_none() {
                 let platform = self.stage_platform(stage).unwrap_or_else(|_| self.options.platform.clone());
@@ -356,7 +358,7 @@ enum Origin {
     Context(String),
 }
 
-fn target(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<usize> {
+pub(crate) fn target(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<usize> {
     let Some(last) = dockerfile.stages.len().checked_sub(1) else {
         return Err(at(Span::default(), "the Dockerfile has no FROM"));
     };

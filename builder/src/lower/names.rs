@@ -8,7 +8,7 @@ pub(super) fn stage(stage: &Stage) -> String {
 }
 
 /// The stage before `index` that a FROM of that name means, the last one if several share the name.
-pub(super) fn earlier_stage(dockerfile: &Dockerfile, index: usize, name: &str) -> Option<usize> {
+pub(crate) fn earlier_stage(dockerfile: &Dockerfile, index: usize, name: &str) -> Option<usize> {
     let name = name.to_lowercase();
     let earlier = &dockerfile.stages[..index];
     earlier.iter().rposition(|stage| stage.name.as_ref().is_some_and(|own| own.as_str() == name))

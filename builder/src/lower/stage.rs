@@ -4,7 +4,7 @@ use layer_store::config::{ContainerConfig, History};
 use layer_store::{ImageConfig, Platform};
 
 use super::names::{self, Numbering};
-use super::{Lowering, NamedContext, NoCache, at};
+use super::{Lowering, NamedContext, NoCache, args, at};
 use crate::dockerfile::Span;
 use crate::dockerfile::ast::{Instruction, InstructionKind, Stage, Word};
 use crate::dockerfile::expand::{self, Scope};
@@ -113,7 +113,7 @@ impl Lowering<'_> {
     /// The platform that a FROM asks for.
     pub(super) fn stage_platform(&self, stage: &Stage) -> Result<Platform> {
         let Some(word) = &stage.platform else { return Ok(self.options.platform.clone()) };
-        let text = self.globals.expand(word, self.dockerfile.directives.escape)?;
+        let text = args::expand(&self.globals, word, self.escape())?;
         if text.is_empty() {
             return Err(at(word.span, format!("the platform `{word}` expands to nothing")));
         }
@@ -122,7 +122,7 @@ impl Lowering<'_> {
 
     /// The state after FROM.
     pub(super) async fn begin(&mut self, stage: &Stage) -> Result<StageState> {
-        let image = self.globals.expand_from(&stage.image, self.dockerfile.directives.escape)?;
+        let image = args::expand_from(&self.globals, &stage.image, self.escape())?;
         let platform = self.stage_platform(stage)?;
         let named = self.named_context(&image).cloned();
         if named.is_none()

@@ -85,7 +85,7 @@ pub fn pack(store: &Arc<Store>, image: &ImageLayers, packing: Packing, local: bo
 }
 
 /// The repository that is known to have a blob.
-fn origin(blob: &Descriptor) -> Option<Reference> {
+pub(crate) fn origin(blob: &Descriptor) -> Option<Reference> {
     let (key, repository) = blob.annotations.iter().find(|(key, _)| key.starts_with(SOURCE))?;
     let registry = key.strip_prefix(SOURCE)?;
     Reference::parse(&format!("{registry}/{repository}")).ok()

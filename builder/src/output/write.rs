@@ -22,13 +22,18 @@ pub fn write(
     output: &Output,
 ) -> Result<()> {
     let names: Vec<String> = names.iter().map(Reference::canonical).collect();
-    let images = [ExportImage { manifest: manifest.clone(), platform: Some(platform.clone()), names }];
+    let image = ExportImage { manifest: manifest.clone(), platform: Some(platform.clone()), names };
+    write_images(store, &[image], output)
+}
+
+/// Writes several images whose blobs are in the store into one archive or layout.
+pub fn write_images(store: &Store, images: &[ExportImage], output: &Output) -> Result<()> {
     match output {
         Output::Oci { dest: Destination::File(path), tar: false } => {
-            Ok(layout::write_directory(store, &images, path)?)
+            Ok(layout::write_directory(store, images, path)?)
         }
-        Output::Oci { dest, .. } => to(dest, |file| Ok(layout::write_tar(store, &images, file)?)),
-        Output::Docker { dest } => to(dest, |file| Ok(archive::write(store, &images, file)?)),
+        Output::Oci { dest, .. } => to(dest, |file| Ok(layout::write_tar(store, images, file)?)),
+        Output::Docker { dest } => to(dest, |file| Ok(archive::write(store, images, file)?)),
         Output::Tar { .. } | Output::Local { .. } | Output::Registry => {
             Err(Error::Internal("this output takes no image file".to_owned()))
         }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::call::Call;
+
 /// `rbuild build`
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
@@ -84,12 +86,13 @@ pub(crate) struct BuildArgs {
     /// How progress is shown
     #[arg(long, value_name = "KIND", default_value = "auto")]
     pub(crate) progress: ProgressArg,
-    /// Check the Dockerfile and build nothing
+    /// Check the Dockerfile and build nothing, as `--call check`
     #[arg(long)]
     pub(crate) check: bool,
-    /// `build`, or `check`
-    #[arg(long, value_name = "METHOD", default_value = "build", value_parser = ["build", "check"])]
-    pub(crate) call: String,
+    /// What to do with the Dockerfile: `build`, `check`, `outline` (what a target can be given) or `targets`, the last
+    /// three also with `,format=json`
+    #[arg(long, value_name = "METHOD", default_value = "build")]
+    pub(crate) call: Call,
     /// Lowest isolation that is good enough for RUN: `root`, `userns`, `single` or `chroot` [default: the best that
     /// this machine allows]
     #[arg(long, value_name = "RUNG")]

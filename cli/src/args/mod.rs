@@ -1,8 +1,10 @@
 //! What was typed.
 
 pub(crate) mod build;
+pub(crate) mod call;
 pub(crate) mod docker_flags;
 pub(crate) mod image;
+pub(crate) mod look;
 pub(crate) mod registry;
 mod route;
 
@@ -12,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use build::BuildArgs;
+use call::CheckArgs;
 
 /// Turns a Dockerfile into an OCI image, without a daemon and without root
 #[derive(Debug, Parser)]
@@ -62,7 +65,7 @@ pub(crate) enum Command {
     /// Build an image from a Dockerfile
     Build(Box<BuildArgs>),
     /// Check a Dockerfile and build nothing
-    Check(Box<BuildArgs>),
+    Check(Box<CheckArgs>),
     /// List images
     Images(image::ImagesArgs),
     /// Give an image another name
@@ -73,6 +76,18 @@ pub(crate) enum Command {
     Inspect(image::InspectArgs),
     /// Show how an image came to be
     History(image::HistoryArgs),
+    /// List files of an image
+    Ls(look::LsArgs),
+    /// Print files of an image
+    Cat(look::CatArgs),
+    /// Show what each layer of an image added, and what of it is wasted
+    Tree(look::TreeArgs),
+    /// Show what differs between two images
+    Diff(look::DiffArgs),
+    /// Write images into an archive
+    Save(look::SaveArgs),
+    /// Take images out of an archive
+    Load(look::LoadArgs),
     /// Fetch an image from a registry
     Pull(image::PullArgs),
     /// Send an image to a registry
@@ -119,6 +134,10 @@ pub(crate) enum ImageCommand {
     Pull(image::PullArgs),
     /// Send an image to a registry
     Push(image::PushArgs),
+    /// Write images into an archive
+    Save(look::SaveArgs),
+    /// Take images out of an archive
+    Load(look::LoadArgs),
     /// Remove what no image and no cache needs
     Prune(image::PruneArgs),
 }
@@ -143,6 +162,8 @@ impl Command {
                 ImageCommand::History(args) => Self::History(args),
                 ImageCommand::Pull(args) => Self::Pull(args),
                 ImageCommand::Push(args) => Self::Push(args),
+                ImageCommand::Save(args) => Self::Save(args),
+                ImageCommand::Load(args) => Self::Load(args),
                 ImageCommand::Prune(args) => Self::Prune(args),
             },
             Self::System(SystemCommand::Prune(args)) => Self::Prune(args),
@@ -157,7 +178,10 @@ pub(crate) fn definition() -> clap::Command {
     let with_refused = |build: clap::Command| build.args(docker_flags::arguments());
     Cli::command()
         .mut_subcommand("build", with_refused)
-        .mut_subcommand("check", with_refused)
+        .mut_subcommand("check", |check| {
+            // What is checked is mostly what lies here.
+            with_refused(check).mut_arg("context", |context| context.required(false).default_value("."))
+        })
         .mut_subcommand("image", |image| image.mut_subcommand("build", with_refused))
 }
 

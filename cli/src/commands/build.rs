@@ -9,8 +9,9 @@ use layer_store::store::Durability;
 use registry_client::Client;
 use serde_json::json;
 
-use super::{Context, build_failure, check, print, remote, tell};
+use super::{Context, build_failure, check, outline, print, remote, tell};
 use crate::args::build::{BuildArgs, ProgressArg};
+use crate::args::call::{Call, Format, Method};
 use crate::failure::{Failure, Result};
 use crate::progress::{self, Kind, LogFile, Tee, Transfers};
 use crate::{place, settings, size};
@@ -18,8 +19,13 @@ use crate::{place, settings, size};
 /// Builds an image.
 pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
     let started = Instant::now();
-    if args.check || args.call == "check" {
-        return check::run(&args, &context.environment);
+    let Call { method, format, ignore_status } = args.call;
+    match method {
+        Method::Build if args.check => return check::run(context, &args, Format::Text, false).await,
+        Method::Build => {}
+        Method::Check => return check::run(context, &args, format, ignore_status).await,
+        Method::Outline => return outline::outline(context, &args, format).await,
+        Method::Targets => return outline::targets(context, &args, format).await,
     }
     let mut request = settings::request(&args, &context.environment)?;
     let place = settings::place(&args.context)?;

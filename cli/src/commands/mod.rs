@@ -2,20 +2,29 @@
 
 mod build;
 mod build_failure;
+mod cat;
 mod check;
+mod diff;
 mod doctor;
 mod engine;
 mod history;
 mod images;
+mod inside;
 mod inspect;
+mod load;
 mod login;
+mod ls;
 mod mirrors;
+mod outline;
 mod prune;
 mod pull;
 mod push;
+mod read;
 mod remote;
 mod rmi;
+mod save;
 mod tag;
+mod tree;
 mod version;
 
 use std::io::Write as _;
@@ -89,12 +98,18 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 async fn dispatch(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Build(args) => build::run(context, *args).await,
-        Command::Check(args) => check::run(&args, &context.environment),
+        Command::Check(args) => check::run(context, &args.build, args.format, false).await,
         Command::Images(args) => images::run(context, &args),
         Command::Tag(args) => tag::run(context, &args),
         Command::Rmi(args) => rmi::run(context, &args).await,
         Command::Inspect(args) => inspect::run(context, &args),
         Command::History(args) => history::run(context, &args),
+        Command::Ls(args) => ls::run(context, &args).await,
+        Command::Cat(args) => cat::run(context, &args).await,
+        Command::Tree(args) => tree::run(context, &args).await,
+        Command::Diff(args) => diff::run(context, &args).await,
+        Command::Save(args) => save::run(context, &args).await,
+        Command::Load(args) => load::run(context, &args).await,
         Command::Pull(args) => pull::run(context, &args).await,
         Command::Push(args) => push::run(context, &args).await,
         Command::Login(args) => login::login(context, args).await,

@@ -5,6 +5,7 @@ mod bad_input;
 mod build;
 mod exchange;
 mod images;
+mod inside;
 mod interrupt;
 mod lab;
 mod real_input;
