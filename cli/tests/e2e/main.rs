@@ -9,3 +9,4 @@ mod inside;
 mod interrupt;
 mod lab;
 mod real_input;
+mod toolkit;
