@@ -58,9 +58,9 @@ impl Asked<'_> {
         let context = LintContext {
             build_args: options.build_args.clone(),
             named_contexts: options.contexts.keys().cloned().collect(),
-            platform: options.platform.clone(),
+            platform: options.platforms.first().cloned().unwrap_or_else(Platform::host),
             build_platform: options.build_platform.clone(),
-            target: options.target.clone(),
+            target: options.targets.last().cloned(),
             all_stages: self.all_stages,
             check,
             ignore: self.ignore,

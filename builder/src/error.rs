@@ -150,6 +150,7 @@ impl Error {
             Self::Registry { source, .. } | Self::Push { source, .. } | Self::Transfer(source) => {
                 source.hint()
             }
+            Self::Store(error) => error.hint().map(str::to_owned),
             Self::Sandbox(error) => sandbox_hint(error),
             Self::Copy(error) => copy_hint(error),
             Self::ImageNotHere { name } => Some(format!("`rbuild pull {name}` fetches it")),

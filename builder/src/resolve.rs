@@ -72,8 +72,10 @@ pub enum Pull {
     /// Only when the image is not here.
     #[default]
     Missing,
-    /// Always.
+    /// Always; the registry has to answer.
     Always,
+    /// Always, and what is here is used where the registry cannot be asked.
+    Newer,
     /// Never; an unknown image is an error.
     Never,
 }
@@ -83,6 +85,7 @@ pub struct Resolver {
     store: Arc<Store>,
     client: Arc<Client>,
     pull: Pull,
+    keeps: bool,
     known: std::sync::Mutex<HashMap<(String, Platform), Pending>>,
 }
 
@@ -92,7 +95,13 @@ impl Resolver {
     /// A resolver that looks into `store` first and asks registries through `client`.
     #[must_use]
     pub fn new(store: Arc<Store>, client: Arc<Client>, pull: Pull) -> Self {
-        Self { store, client, pull, known: std::sync::Mutex::default() }
+        Self { store, client, pull, keeps: true, known: std::sync::Mutex::default() }
+    }
+
+    /// The same, but what a registry answers is not kept in the store.
+    #[must_use]
+    pub fn keeping_nothing(self) -> Self {
+        Self { keeps: false, ..self }
     }
 
     /// Resolves `name` (as in FROM) for `platform`. Asks a registry at most once for each name.
@@ -101,9 +110,10 @@ impl Resolver {
         known
             .entry((name.to_owned(), platform.clone()))
             .or_insert_with(|| {
-                let (store, client, pull) = (self.store.clone(), self.client.clone(), self.pull);
+                let (store, client) = (self.store.clone(), self.client.clone());
+                let (pull, keeps) = (self.pull, self.keeps);
                 let (name, platform) = (name.to_owned(), platform.clone());
-                async move { resolve(&store, &client, pull, &name, &platform).await.map(Arc::new) }
+                async move { resolve(&store, &client, pull, keeps, &name, &platform).await.map(Arc::new) }
                     .boxed()
                     .shared()
             })
@@ -124,32 +134,46 @@ async fn resolve(
     store: &Store,
     client: &Client,
     pull: Pull,
+    keeps: bool,
     name: &str,
     platform: &Platform,
 ) -> Result<Resolved> {
     let reference = Reference::parse(name)
         .map_err(|error| Error::ImageName { name: name.to_owned(), reason: error.to_string() })?;
-    if pull != Pull::Always
-        && let Some(record) = store.image(&reference.canonical())?
-        && let Some(resolved) = from_store(store, name, &record, platform)?
+    let here = || match store.image(&reference.canonical())? {
+        Some(record) => from_store(store, name, &record, platform),
+        None => Ok(None),
+    };
+    if matches!(pull, Pull::Missing | Pull::Never)
+        && let Some(resolved) = here()?
     {
         return Ok(resolved);
     }
     if pull == Pull::Never {
         return Err(Error::ImageNotHere { name: name.to_owned() });
     }
-    let remote = client
-        .resolve(&reference, platform)
-        .await
-        .map_err(|source| Error::Registry { what: name.to_owned(), source: Arc::new(source) })?;
-    store.put_blob(&remote.config_bytes)?;
-    store.put_blob(&remote.manifest.raw)?;
-    if let Some(index) = &remote.index {
-        store.put_blob(&index.raw)?;
-    }
+    let remote = match client.resolve(&reference, platform).await {
+        Ok(remote) => remote,
+        Err(source) => {
+            // Whoever asks for a newer image is content with the one that is here.
+            if pull == Pull::Newer
+                && let Some(resolved) = here()?
+            {
+                return Ok(resolved);
+            }
+            return Err(Error::Registry { what: name.to_owned(), source: Arc::new(source) });
+        }
+    };
     let repository = reference.name();
-    let top = remote.index.as_ref().unwrap_or(&remote.manifest);
-    adopt(store, &reference.canonical(), top, Some(&repository))?;
+    if keeps {
+        store.put_blob(&remote.config_bytes)?;
+        store.put_blob(&remote.manifest.raw)?;
+        if let Some(index) = &remote.index {
+            store.put_blob(&index.raw)?;
+        }
+        let top = remote.index.as_ref().unwrap_or(&remote.manifest);
+        adopt(store, &reference.canonical(), top, Some(&repository))?;
+    }
     assemble(name, remote.config, Some(&remote.manifest), Some(&repository), remote.manifest.digest())
 }
 

@@ -84,7 +84,7 @@ impl Engine {
                 ManifestContent::Image { .. } if is_image(manifest) => {
                     let mut draft = self.draft(manifest, supply).await?;
                     change(self, &mut draft).await?;
-                    self.finish(draft)?
+                    self.finish_draft(draft)?
                 }
                 ManifestContent::Image { .. } => manifest.clone(),
             };
@@ -118,7 +118,7 @@ impl Engine {
     }
 
     /// The manifest of a draft. An image that was not changed keeps its bytes.
-    fn finish(&self, draft: Draft) -> Result<Manifest> {
+    fn finish_draft(&self, draft: Draft) -> Result<Manifest> {
         let ManifestContent::Image { config: old, layers, annotations } = &draft.manifest.content else {
             return Err(Error::invalid("an index is no image"));
         };

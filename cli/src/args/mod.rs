@@ -1,12 +1,16 @@
 //! What was typed.
 
 pub(crate) mod build;
+pub(crate) mod builds;
 pub(crate) mod call;
 pub(crate) mod docker_flags;
 pub(crate) mod image;
 pub(crate) mod look;
+pub(crate) mod manual;
+pub(crate) mod plan;
 pub(crate) mod registry;
 mod route;
+pub(crate) mod store;
 pub(crate) mod toolkit;
 
 use std::ffi::OsString;
@@ -79,6 +83,10 @@ pub(crate) enum Command {
     Build(Box<BuildArgs>),
     /// Check a Dockerfile and build nothing
     Check(Box<CheckArgs>),
+    /// Say what a build would do, and do nothing
+    Plan(Box<plan::PlanArgs>),
+    /// Say why the steps of the last build were done again or not
+    Why(plan::WhyArgs),
     /// List images
     Images(image::ImagesArgs),
     /// Give an image another name
@@ -87,8 +95,12 @@ pub(crate) enum Command {
     Rmi(image::RmiArgs),
     /// Show all that is known of images, as JSON
     Inspect(image::InspectArgs),
-    /// Show how an image came to be
+    /// Show how an image came to be, or without one the builds of the past
     History(image::HistoryArgs),
+    /// Print the whole log of a build
+    Logs(builds::LogsArgs),
+    /// Write a page with the timeline of a build
+    Report(builds::ReportArgs),
     /// List files of an image
     Ls(look::LsArgs),
     /// Print files of an image
@@ -116,8 +128,15 @@ pub(crate) enum Command {
     Mirrors(registry::MirrorsCommand),
     /// Remove what no image and no cache needs
     Prune(image::PruneArgs),
+    /// Look after the store
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Show what this machine allows a build to do, and why
     Doctor,
+    /// Print a script that completes commands in a shell
+    Completion(manual::CompletionArgs),
+    /// Print manual pages
+    Man(manual::ManArgs),
     /// Show the version
     Version,
     /// Image commands under Docker's newer names
@@ -235,6 +254,7 @@ pub(crate) fn definition() -> clap::Command {
             // What is checked is mostly what lies here.
             with_refused(check).mut_arg("context", |context| context.required(false).default_value("."))
         })
+        .mut_subcommand("plan", with_refused)
         .mut_subcommand("image", |image| image.mut_subcommand("build", with_refused))
 }
 
@@ -245,7 +265,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, cl
         .map_err(|mistake| definition.error(clap::error::ErrorKind::InvalidSubcommand, mistake))?;
     let matches = definition.try_get_matches_from_mut(words)?;
     let build = match matches.subcommand() {
-        Some(("build" | "check", build)) => Some(build),
+        Some(("build" | "check" | "plan", build)) => Some(build),
         Some(("image", image)) => image.subcommand_matches("build"),
         _ => None,
     };

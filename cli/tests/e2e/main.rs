@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod build;
+mod damage;
 mod exchange;
 mod images;
 mod inside;
