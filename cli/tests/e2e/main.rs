@@ -12,3 +12,4 @@ mod interrupt;
 mod kills;
 mod lab;
 mod real_input;
+mod toolkit;
