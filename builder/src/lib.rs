@@ -7,6 +7,7 @@
 //! directory: settings come in as values, events go out through [`Reporter`].
 
 pub mod build;
+pub mod cache;
 mod cache_mount;
 pub mod check;
 pub mod context;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::build::{self, BuildRequest};
+use crate::build::{self, Around, BuildRequest};
 use crate::dockerfile::Diagnostic;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ use crate::explain::{self, BuildReport, Difference, Explained, Verdict};
 use crate::graph::{CopySource, ExecMountKind, Graph, NodeId, Op};
 use crate::lower::{Lowered, Need, StageUse, lower};
 use crate::resolve::Resolver;
-use crate::solve::{Doubt, Forecast};
+use crate::solve::{Doubt, Forecast, Layers};
 
 /// What a build would do. As text it is for people ([`std::fmt::Display`]), as JSON for programs.
 #[derive(Debug, Clone, Serialize)]
@@ -134,7 +134,9 @@ impl Engine {
         warnings.extend(build::findings(request, &parsed, &resolver)?);
         warnings.extend(more);
         let graph = Arc::new(graph);
-        let (solver, _) = self.solver(request, graph.clone(), self.reporter.clone(), &cancel)?;
+        let layers = Layers::new(self.store.clone(), self.client.clone(), &graph);
+        let around = Around { reporter: self.reporter.clone(), shared: self.shared(request), exporter: None };
+        let (solver, _) = self.solver(request, graph.clone(), layers, around, &cancel)?;
         let foreseen = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Error::Cancelled),

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod build;
+mod cache;
 mod exchange;
 mod images;
 mod inside;

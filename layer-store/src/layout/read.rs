@@ -68,8 +68,28 @@ impl LayoutDirectory {
         }
     }
 
-    /// Takes one blob, if the layout has it.
-    fn take(&self, store: &Store, blob: &Descriptor) -> Result<bool> {
+    /// A blob of at most `limit` bytes, verified; `None` if the layout does not have it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`], [`Error::DigestMismatch`].
+    pub fn read(&self, blob: &Descriptor, limit: u64) -> Result<Option<Vec<u8>>> {
+        let path = self.path.join(blob_name(blob));
+        let Some(file) = open_regular(&path)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes).context("read", &path)?;
+        if bytes.len() as u64 > limit {
+            return Err(Error::TooLarge { what: "blob", digest: blob.digest, limit });
+        }
+        let actual = crate::Digest::of(&bytes);
+        if actual != blob.digest {
+            return Err(Error::DigestMismatch { what: "blob", expected: blob.digest, actual });
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Takes one blob into the store, verified. Whether the layout has it.
+    pub fn take(&self, store: &Store, blob: &Descriptor) -> Result<bool> {
         let path = self.path.join(blob_name(blob));
         let Some(mut file) = open_regular(&path)? else { return Ok(false) };
         store.take_in(blob, &mut file)?;
