@@ -183,19 +183,20 @@ impl Engine {
         built: &mut Built,
     ) -> Result<()> {
         let local = !matches!(output, Output::Registry);
-        if local {
-            for image in images {
-                solver.layers().bytes(&image.layers.diff_ids).await?;
-            }
-        }
         if matches!(output, Output::Tar { .. } | Output::Local { .. }) {
             let mut views = Vec::with_capacity(images.len());
             for image in images {
+                solver.layers().bytes(&image.layers.diff_ids).await?;
                 let view = solver.layers().view(&image.layers.diff_ids).await?;
                 views.push((image.built.platform.clone(), view));
             }
             let (store, output) = (self.store.clone(), output.clone());
             return Solver::blocking(move || output::write_filesystems(&store, &views, &output)).await;
+        }
+        if local {
+            for image in images {
+                solver.layers().tars(&image.layers.diff_ids).await?;
+            }
         }
         let packed = self.pack_images(request, images, local).await?;
         built.manifest = Some(packed.manifest.descriptor());

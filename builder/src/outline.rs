@@ -1,18 +1,19 @@
 //! What a Dockerfile offers to those who build it: its targets, and what a target can be given.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use layer_store::Platform;
 use rpds::HashTrieMap;
 
 use crate::build::BuildRequest;
-use crate::dockerfile::ast::{ArgDecl, Dockerfile, InstructionKind, StageName};
+use crate::dockerfile::ast::{ArgDecl, Dockerfile, InstructionKind};
 use crate::dockerfile::expand::{Scope, expand};
 use crate::dockerfile::globals::Globals;
 use crate::dockerfile::mount::{Mount, parse_mount_with};
+use crate::dockerfile::stages::StageGraph;
 use crate::dockerfile::{self, Diagnostic, Span};
 use crate::error::{Error, Result};
-use crate::lower::{earlier_stage, image_stage};
+use crate::lower::image_stage;
 
 /// A stage that can be built.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +109,8 @@ pub fn outline(request: &BuildRequest) -> Result<Outline> {
     if let Some(error) = error {
         return Err(Error::Dockerfile(vec![error]));
     }
-    let needed = needed(&dockerfile, &globals, target);
+    let graph = StageGraph::new(&dockerfile, &globals);
+    let needed = graph.needed(target, |name| request.options.contexts.contains_key(name));
     let mut outlining = Outlining {
         dockerfile: &dockerfile,
         given: &request.options.build_args,
@@ -116,12 +118,12 @@ pub fn outline(request: &BuildRequest) -> Result<Outline> {
         variables: HashMap::new(),
     };
     // A stage has its variables from one above it.
-    let in_order: BTreeMap<usize, Option<usize>> = needed.iter().copied().collect();
+    let in_order: BTreeSet<usize> = needed.iter().copied().collect();
     let mut uses: HashMap<usize, Uses> =
-        in_order.into_iter().map(|(index, base)| (index, outlining.stage(index, base))).collect();
+        in_order.into_iter().map(|index| (index, outlining.stage(index, graph.start(index).stage))).collect();
     // What several stages declare is what the one nearest to the target says.
     let mut all = Uses::default();
-    for (index, _) in needed {
+    for index in needed {
         all.add(uses.remove(&index).unwrap_or_default());
     }
     let stage = &dockerfile.stages[target];
@@ -132,37 +134,6 @@ pub fn outline(request: &BuildRequest) -> Result<Outline> {
         secrets: sorted(all.secrets, |mount| mount.span),
         agents: sorted(all.agents, |mount| mount.span),
     })
-}
-
-/// The target and what it needs, nearest first; each with the stage that it is built from.
-fn needed(dockerfile: &Dockerfile, globals: &Globals, target: usize) -> Vec<(usize, Option<usize>)> {
-    let named = dockerfile.stages_by_name();
-    let find = |name: &str| named.get(&StageName::new(name)?).copied();
-    let mut needed = Vec::new();
-    let mut seen = HashSet::new();
-    let mut queue = VecDeque::from([target]);
-    while let Some(index) = queue.pop_front() {
-        if !seen.insert(index) {
-            continue;
-        }
-        let stage = &dockerfile.stages[index];
-        let image = globals.expand(&stage.image, dockerfile.directives.escape);
-        let base = image.ok().and_then(|image| earlier_stage(dockerfile, index, &image.text));
-        needed.push((index, base));
-        queue.extend(base);
-        for instruction in &stage.instructions {
-            match &instruction.kind {
-                InstructionKind::Copy(copy) => {
-                    let from = copy.from.as_ref().map(|word| word.text.as_str()).unwrap_or_default();
-                    let number = from.parse().ok().filter(|number| *number < dockerfile.stages.len());
-                    queue.extend(number.or_else(|| find(from)));
-                }
-                InstructionKind::Run(run) => queue.extend(run.mount_origins().filter_map(find)),
-                _ => {}
-            }
-        }
-    }
-    needed
 }
 
 fn parsed(request: &BuildRequest) -> Result<Dockerfile> {

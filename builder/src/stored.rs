@@ -103,7 +103,7 @@ impl Engine {
     /// that was not needed before.
     pub async fn pack(&self, config_bytes: Vec<u8>, packing: Packing) -> Result<Packed> {
         let image = ImageLayers::of(config_bytes)?;
-        self.layers().bytes(&image.diff_ids).await?;
+        self.layers().tars(&image.diff_ids).await?;
         let store = self.store.clone();
         Solver::blocking(move || output::pack(&store, &image, packing, true)).await
     }

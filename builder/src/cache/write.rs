@@ -179,7 +179,7 @@ impl Writer {
         let store = self.store.clone();
         let put = Solver::blocking(move || Ok(store.put_blob(&config)?));
         put.await.map_err(|error| line(&error))?;
-        let request = PushRequest { manifests: vec![manifest], origins };
+        let request = PushRequest { manifests: vec![manifest], origins, ..PushRequest::default() };
         self.client.push(reference, &self.store, request).await.map_err(|error| line(&error))?;
         Ok(())
     }

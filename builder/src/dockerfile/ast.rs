@@ -1,7 +1,7 @@
 //! What a Dockerfile says, typed, before any variable is expanded.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Span;
@@ -18,13 +18,8 @@ pub struct Dockerfile {
 }
 
 impl Dockerfile {
-    /// The index of each named stage; the last one if several share a name.
-    pub fn stages_by_name(&self) -> HashMap<&StageName, usize> {
-        self.stages.iter().filter_map(|stage| Some((stage.name.as_ref()?, stage.index))).collect()
-    }
-
     /// The stage that a `FROM`, `--from` or `--target` of that name means (any case), the last one
-    /// if several share it. Cost: linear; [`Dockerfile::stages_by_name`] is for many names.
+    /// if several share it. Cost: linear; [`StageGraph`](super::stages::StageGraph) is for many names.
     pub fn stage(&self, name: &str) -> Option<&Stage> {
         let name = name.to_lowercase();
         self.stages.iter().rev().find(|stage| stage.name.as_ref().is_some_and(|own| own.as_str() == name))

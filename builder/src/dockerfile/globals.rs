@@ -7,6 +7,9 @@ use layer_store::Platform;
 use super::expand::{ExpandError, Expanded, Scope, expand};
 use super::{ArgDecl, Diagnostic, Dockerfile, InstructionKind, Word};
 
+/// What all defaults together may expand to, in bytes: variables that double each other must not eat the machine.
+const LIMIT: usize = 16 << 20;
+
 /// What a build is given, as far as the scope depends on it.
 #[derive(Debug, Clone, Copy)]
 pub struct Given<'a> {
@@ -25,6 +28,8 @@ pub struct Given<'a> {
 pub struct Globals {
     values: BTreeMap<String, String>,
     declared: BTreeMap<String, GlobalArg>,
+    /// Bytes that defaults expanded to.
+    expanded: usize,
 }
 
 /// An `ARG` above the first `FROM`; the last one of its name.
@@ -40,7 +45,7 @@ impl Globals {
     /// Takes in the arguments of a file. A default that cannot be expanded is left out; the first one is returned as
     /// an error beside the scope. Cost: linear in the file, but for what variables grow to.
     pub fn new(dockerfile: &Dockerfile, given: Given<'_>) -> (Self, Option<Diagnostic>) {
-        let mut globals = Self { values: predefined(given), declared: BTreeMap::new() };
+        let mut globals = Self { values: predefined(given), declared: BTreeMap::new(), expanded: 0 };
         let mut error = None;
         for instruction in &dockerfile.meta_args {
             let InstructionKind::Arg(declarations) = &instruction.kind else { continue };
@@ -48,6 +53,10 @@ impl Globals {
                 let escape = dockerfile.directives.escape;
                 if let Err(found) = globals.declare(declaration, given.build_args, escape) {
                     error.get_or_insert(found);
+                    // What is too long would be worked out again for every ARG that uses it.
+                    if globals.expanded * 2 > LIMIT {
+                        return (globals, error);
+                    }
                 }
             }
         }
@@ -65,9 +74,15 @@ impl Globals {
         let value = match (build_args.get(name), &declaration.default) {
             (Some(given), _) => Some(given.clone()),
             (None, Some(default)) => {
-                let expanded = self.expand(default, escape).map_err(|error| {
+                let expanded = match self.expand(default, escape) {
+                    Ok(expanded) if self.expanded + expanded.text.len() <= LIMIT => Ok(expanded),
+                    Ok(_) => Err(ExpandError::Limit("long")),
+                    Err(error) => Err(error),
+                }
+                .map_err(|error| {
                     Diagnostic::error(default.span, format!("cannot expand `{default}`: {error}"))
                 })?;
+                self.expanded += expanded.text.len();
                 uses.extend(expanded.used);
                 // `ARG A=${A}x` adds to what the earlier declaration was made of.
                 if uses.remove(name)

@@ -14,8 +14,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use layer_store::{Digest, ImageConfig, Platform};
 
 use crate::context::git::GitSource;
-use crate::dockerfile::ast::{Dockerfile, InstructionKind, Stage};
+use crate::dockerfile::ast::{Dockerfile, Stage};
 use crate::dockerfile::globals::Globals;
+use crate::dockerfile::stages::StageGraph;
 use crate::dockerfile::{Diagnostic, Span};
 use crate::error::{Error, Result};
 use crate::graph::{CopyOp, CopySource, ExecSettings, Graph, Network, Node, NodeId, Op, Unpack};
@@ -23,7 +24,6 @@ use crate::resolve::Resolver;
 
 use registry_client::Reference;
 
-pub(crate) use self::names::earlier_stage;
 pub use self::stage::HistoryEntry;
 use self::stage::StageState;
 
@@ -144,19 +144,25 @@ pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &R
     for platform in &options.platforms {
         for (index, name) in &targets {
             let globals = args::globals(dockerfile, options, platform, name.as_deref())?;
+            let stages = StageGraph::new(dockerfile, &globals);
             let pass = Lowering {
                 dockerfile,
                 options,
                 platform,
                 resolver,
                 globals,
+                stages,
                 graph: Graph::default(),
                 finished: HashMap::new(),
+                heirs: HashMap::from([(*index, 1)]),
+                nodes: HashMap::new(),
+                depth: 0,
                 uses: HashMap::new(),
                 open: Vec::new(),
                 warnings: Vec::new(),
             };
-            pass.prefetch(*index);
+            // Registries answer for all platforms side by side.
+            pass.prefetch(&pass.needed(*index));
             passes.push((*index, pass));
         }
     }
@@ -170,8 +176,9 @@ pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &R
     let last = targets.len();
     for (at, (index, mut pass)) in passes.into_iter().enumerate() {
         pass.graph = std::mem::take(&mut lowered.graph);
-        pass.need(index, Need::Target);
-        let stage = pass.stage(index).await?;
+        pass.note_need(index, Need::Target);
+        pass.work_out(index).await?;
+        let stage = pass.inherit(index)?;
         if (at + 1) % last == 0 {
             lowered.images.push(TargetImage {
                 platform: pass.platform.clone(),
@@ -198,31 +205,28 @@ fn report(
     stages: &mut Vec<StageUse>,
     dockerfile: &Dockerfile,
     platform: &Platform,
-    mut uses: HashMap<usize, (Need, Vec<NodeId>)>,
+    mut uses: HashMap<usize, Use>,
 ) {
     for stage in &dockerfile.stages {
-        let found = uses.remove(&stage.index);
+        let Use { need, steps } = uses.remove(&stage.index).unwrap_or_default();
         let known = stages.iter_mut().find(|known| known.index == stage.index && known.platform == *platform);
-        match (known, found) {
-            (Some(known), Some((need, steps))) => {
-                known.need.get_or_insert(need);
-                if known.steps.is_empty() {
-                    known.steps = steps;
-                }
+        if let Some(known) = known {
+            known.need = known.need.take().or(need);
+            if known.steps.is_empty() {
+                known.steps = steps;
             }
-            (Some(_), None) => {}
-            (None, found) => {
-                let (need, steps) = found.map_or((None, Vec::new()), |(need, steps)| (Some(need), steps));
-                stages.push(StageUse {
-                    name: names::stage(stage),
-                    index: stage.index,
-                    platform: platform.clone(),
-                    need,
-                    steps,
-                });
-            }
+            continue;
         }
+        let (name, platform) = (names::stage(stage), platform.clone());
+        stages.push(StageUse { name, index: stage.index, platform, need, steps });
     }
+}
+
+/// What a pass found of a stage.
+#[derive(Default)]
+struct Use {
+    need: Option<Need>,
+    steps: Vec<NodeId>,
 }
 
 /// The work at hand.
@@ -232,50 +236,137 @@ struct Lowering<'a> {
     platform: &'a Platform,
     resolver: &'a Resolver,
     globals: Globals,
+    stages: StageGraph<'a>,
     graph: Graph,
+    /// What stages became, as long as another one starts from them.
     finished: HashMap<usize, StageState>,
+    /// How many stages still start from a stage.
+    heirs: HashMap<usize, usize>,
+    /// The filesystems of finished stages.
+    nodes: HashMap<usize, NodeId>,
+    /// How many stages wait for one that only a trigger named.
+    depth: usize,
     /// Why each stage is needed, and its steps.
-    uses: HashMap<usize, (Need, Vec<NodeId>)>,
+    uses: HashMap<usize, Use>,
+    /// The stages that are being worked out, the innermost last.
     open: Vec<usize>,
     warnings: Vec<Diagnostic>,
 }
 
+/// Triggers may need stages whose own triggers need stages, so deep at most.
+const MAX_DEPTH: usize = 50;
+
 impl Lowering<'_> {
     /// Remembers why a stage is needed; the first reason stays.
-    fn need(&mut self, index: usize, need: Need) {
-        self.uses.entry(index).or_insert((need, Vec::new()));
+    fn note_need(&mut self, index: usize, need: Need) {
+        self.uses.entry(index).or_default().need.get_or_insert(need);
     }
 
-    /// Adds a node, as a step of the stage that is being taken in.
+    /// Adds a node, as a step of the stage that is being worked out.
     fn insert(&mut self, node: Node) -> NodeId {
         let plain = matches!(node.op, Op::Scratch);
         let id = self.graph.add(node);
-        if let Some((_, steps)) = self.open.last().and_then(|index| self.uses.get_mut(index))
-            && !plain
-            && !steps.contains(&id)
-        {
-            steps.push(id);
+        if !plain {
+            self.note_step(id);
         }
         id
     }
 
-    /// The finished state of a stage; works it out first if need be.
-    async fn stage(&mut self, index: usize) -> Result<StageState> {
-        if let Some(state) = self.finished.get(&index) {
-            return Ok(state.clone());
+    /// Remembers a node as a step of the stage that is being worked out.
+    fn note_step(&mut self, id: NodeId) {
+        let Some(index) = self.open.last() else { return };
+        let steps = &mut self.uses.entry(*index).or_default().steps;
+        if !steps.contains(&id) {
+            steps.push(id);
         }
-        let stage = &self.dockerfile.stages[index];
-        if self.open.contains(&index) {
-            return Err(at(
-                stage.from_span,
-                format!("circular dependency: stage \"{}\" needs itself", names::stage(stage)),
-            ));
+    }
+
+    /// A stage and all that it needs, in the order of the file.
+    fn needed(&self, index: usize) -> Vec<usize> {
+        let mut needed = self.stages.needed(index, |name| self.named_context(name).is_some());
+        needed.sort_unstable();
+        needed
+    }
+
+    /// Works out a stage and all that it needs, in the order of the file: each stands below what it needs, so that a
+    /// chain of stages of any length is a loop and not a recursion.
+    async fn work_out(&mut self, index: usize) -> Result<()> {
+        let needed = self.unfinished(&self.needed(index));
+        for index in &needed {
+            if let Some(base) = self.base_stage(*index) {
+                *self.heirs.entry(base).or_default() += 1;
+            }
         }
-        self.open.push(index);
-        let state = Box::pin(self.lower_stage(stage)).await?;
-        self.open.pop();
-        self.finished.insert(index, state.clone());
-        Ok(state)
+        self.prefetch(&needed);
+        for index in needed {
+            self.open.push(index);
+            let state = self.lower_stage(&self.dockerfile.stages[index]).await?;
+            self.open.pop();
+            self.nodes.insert(index, state.node);
+            if self.heirs.contains_key(&index) {
+                self.finished.insert(index, state);
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of these stages are still to be worked out, and which again: a stage that nothing more started from was
+    /// dropped, and then a trigger named another heir. Working it out again finds the same nodes.
+    fn unfinished(&self, needed: &[usize]) -> Vec<usize> {
+        let mut bases = HashSet::new();
+        let mut list: Vec<usize> = Vec::new();
+        for index in needed.iter().rev() {
+            let dropped = bases.contains(index) && !self.finished.contains_key(index);
+            if dropped || !self.nodes.contains_key(index) {
+                bases.extend(self.base_stage(*index));
+                list.push(*index);
+            }
+        }
+        list.reverse();
+        list
+    }
+
+    /// The stage that a stage starts from, unless a named context stands in its place.
+    fn base_stage(&self, index: usize) -> Option<usize> {
+        let start = self.stages.start(index);
+        start.stage.filter(|_| self.named_context(&start.image).is_none())
+    }
+
+    /// What a finished stage became, for one that starts from it: the last of them takes it without a copy.
+    fn inherit(&mut self, index: usize) -> Result<StageState> {
+        let heirs = self.heirs.get_mut(&index).filter(|heirs| **heirs > 1);
+        let state = match heirs {
+            Some(heirs) => {
+                *heirs -= 1;
+                self.finished.get(&index).cloned()
+            }
+            None => {
+                self.heirs.remove(&index);
+                self.finished.remove(&index)
+            }
+        };
+        state.ok_or_else(|| Error::Internal(format!("stage {index} was used before it was worked out")))
+    }
+
+    /// The filesystem of a stage. One that only a trigger names is worked out now.
+    async fn stage_node(&mut self, index: usize, state: &StageState, span: Span) -> Result<NodeId> {
+        if let Some(node) = self.nodes.get(&index) {
+            return Ok(*node);
+        }
+        if index == state.index {
+            return Err(at(span, format!("circular dependency: stage \"{}\" needs itself", state.stage)));
+        }
+        if self.depth == MAX_DEPTH {
+            return Err(at(span, "the triggers of base images need each other's stages too deeply"));
+        }
+        self.depth += 1;
+        let worked_out = Box::pin(self.work_out(index)).await;
+        self.depth -= 1;
+        worked_out?;
+        self.nodes
+            .get(&index)
+            .copied()
+            .ok_or_else(|| Error::Internal(format!("stage {index} was not worked out")))
     }
 
     async fn lower_stage(&mut self, stage: &Stage) -> Result<StageState> {
@@ -312,14 +403,13 @@ impl Lowering<'_> {
                 return Err(at(span, format!("there is no stage number {index}")));
             }
             self.must_be_earlier(name, index, state, span)?;
-            self.need(index, Need::Files(state.stage.clone()));
-            return self.stage(index).await.map(|stage| Origin::Node(stage.node));
+            self.note_need(index, Need::Files(state.stage.clone()));
+            return self.stage_node(index, state, span).await.map(Origin::Node);
         }
-        if let Some(stage) = self.dockerfile.stage(name) {
-            let index = stage.index;
+        if let Some(index) = self.stages.named(name) {
             self.must_be_earlier(name, index, state, span)?;
-            self.need(index, Need::Files(state.stage.clone()));
-            return self.stage(index).await.map(|stage| Origin::Node(stage.node));
+            self.note_need(index, Need::Files(state.stage.clone()));
+            return self.stage_node(index, state, span).await.map(Origin::Node);
         }
         self.image_node(name, &state.platform, span).await.map(Origin::Node)
     }
@@ -372,11 +462,7 @@ impl Lowering<'_> {
     /// The filesystem that a remote context is, as a step of this stage.
     fn loaded(&mut self, source: CopySource) -> NodeId {
         let id = context_node(&mut self.graph, source);
-        if let Some((_, steps)) = self.open.last().and_then(|index| self.uses.get_mut(index))
-            && !steps.contains(&id)
-        {
-            steps.push(id);
-        }
+        self.note_step(id);
         id
     }
 
@@ -430,35 +516,20 @@ impl Lowering<'_> {
         })
     }
 
-    /// Begins to resolve the base images of all stages that are surely needed, so that registries answer side by side.
-    fn prefetch(&self, target: usize) {
-        let mut seen = HashSet::new();
-        let mut open = vec![target];
-        while let Some(index) = open.pop() {
-            if !seen.insert(index) {
+    /// Begins to resolve the base images of stages, so that registries answer side by side.
+    fn prefetch(&self, needed: &[usize]) {
+        for index in needed {
+            let image = &self.stages.start(*index).image;
+            if image.is_empty()
+                || image == "scratch"
+                || self.base_stage(*index).is_some()
+                || self.named_context(image).is_some()
+            {
                 continue;
             }
-            let stage = &self.dockerfile.stages[index];
-            let Ok(image) = args::expand_from(&self.globals, &stage.image, self.escape()) else {
-                continue;
-            };
-            if let Some(earlier) = earlier_stage(self.dockerfile, index, &image) {
-                open.push(earlier);
-            } else if image != "scratch" && self.named_context(&image).is_none() {
-                let platform = self.stage_platform(stage).unwrap_or_else(|_| self.platform.clone());
-                tokio::spawn(self.resolver.resolve(&image, &platform));
-            }
-            for instruction in &stage.instructions {
-                if let InstructionKind::Copy(copy) = &instruction.kind
-                    && let Some(from) = &copy.from
-                {
-                    let by_number =
-                        from.text.parse::<usize>().ok().filter(|n| *n < self.dockerfile.stages.len());
-                    open.extend(
-                        by_number.or_else(|| self.dockerfile.stage(&from.text).map(|stage| stage.index)),
-                    );
-                }
-            }
+            let stage = &self.dockerfile.stages[*index];
+            let platform = self.stage_platform(stage).unwrap_or_else(|_| self.platform.clone());
+            tokio::spawn(self.resolver.resolve(image, &platform));
         }
     }
 }

@@ -125,12 +125,9 @@ impl Lowering<'_> {
         let image = args::expand_from(&self.globals, &stage.image, self.escape())?;
         let platform = self.stage_platform(stage)?;
         let named = self.named_context(&image).cloned();
-        if named.is_none()
-            && let Some(earlier) = names::earlier_stage(self.dockerfile, stage.index, &image)
-        {
-            self.need(earlier, super::Need::From(names::stage(stage)));
-            let base = self.stage(earlier).await?;
-            let mut state = base.clone();
+        if let Some(earlier) = self.base_stage(stage.index) {
+            self.note_need(earlier, super::Need::From(names::stage(stage)));
+            let mut state = self.inherit(earlier)?;
             state.numbering = Numbering::of(self.dockerfile, stage, false, self.shown_platform());
             state.stage = names::stage(stage);
             state.index = stage.index;

@@ -44,6 +44,12 @@ impl ImageLayers {
         let (annotations, carried, offers) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
         Self { config_bytes, diff_ids, annotations, carried, offers }
     }
+
+    /// The configuration.
+    pub fn config(&self) -> Result<ImageConfig> {
+        ImageConfig::from_slice(&self.config_bytes)
+            .map_err(|error| Error::Internal(format!("image configuration: {error}")))
+    }
 }
 
 /// A manifest that can be sent.

@@ -74,7 +74,7 @@ pub(crate) fn write_filesystems(store: &Store, views: &[(Platform, View)], outpu
 }
 
 /// Everything that a view shows, as entries of one layer, in the directory `below` of it.
-fn flattened(view: &View, below: &[u8]) -> Vec<NewEntry> {
+pub(crate) fn flattened(view: &View, below: &[u8]) -> Vec<NewEntry> {
     let placed = |path: &[u8]| match (below, path) {
         ([], path) => path.to_vec(),
         (below, []) => below.to_vec(),
@@ -136,7 +136,7 @@ fn same_file(view: &View, target: &[u8], content: Located<'_>) -> bool {
 }
 
 /// Streams to standard output, or to a file that appears when it is complete.
-fn to(dest: &Destination, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+pub(crate) fn to(dest: &Destination, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     match dest {
         Destination::Stdout => {
             let mut output = BufWriter::with_capacity(1 << 20, io::stdout().lock());

@@ -39,6 +39,7 @@ struct Inner {
 enum Want {
     Index,
     Bytes,
+    Tar,
     Tree,
 }
 
@@ -101,6 +102,11 @@ impl Layers {
         self.all(layers, Want::Bytes).await
     }
 
+    /// Makes these layers present so that they can be written out as they travel.
+    pub async fn tars(&self, layers: &[Digest]) -> Result<()> {
+        self.all(layers, Want::Tar).await
+    }
+
     async fn all(&self, layers: &[Digest], want: Want) -> Result<()> {
         try_join_all(layers.iter().map(|layer| self.one(*layer, want))).await.map(|_| ())
     }
@@ -121,7 +127,12 @@ impl Layers {
         let form = if want == Want::Tree { Form::Tree } else { Form::Index };
         let here = Solver::blocking(move || {
             let known = store.has_layer(&layer);
-            let bytes = known && (want == Want::Index || store.has_bytes(&layer));
+            let bytes = known
+                && match want {
+                    Want::Index => true,
+                    Want::Tar => store.has_tar_source(&layer),
+                    Want::Bytes | Want::Tree => store.has_bytes(&layer),
+                };
             if bytes && want == Want::Tree {
                 store.tree(&layer)?;
             }

@@ -1,13 +1,16 @@
 //! What was typed.
 
 pub(crate) mod build;
+pub(crate) mod builds;
 pub(crate) mod call;
 pub(crate) mod docker_flags;
 pub(crate) mod image;
 pub(crate) mod look;
+pub(crate) mod manual;
 pub(crate) mod plan;
 pub(crate) mod registry;
 mod route;
+pub(crate) mod store;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -79,8 +82,12 @@ pub(crate) enum Command {
     Rmi(image::RmiArgs),
     /// Show all that is known of images, as JSON
     Inspect(image::InspectArgs),
-    /// Show how an image came to be
+    /// Show how an image came to be, or without one the builds of the past
     History(image::HistoryArgs),
+    /// Print the whole log of a build
+    Logs(builds::LogsArgs),
+    /// Write a page with the timeline of a build
+    Report(builds::ReportArgs),
     /// List files of an image
     Ls(look::LsArgs),
     /// Print files of an image
@@ -106,8 +113,15 @@ pub(crate) enum Command {
     Mirrors(registry::MirrorsCommand),
     /// Remove what no image and no cache needs
     Prune(image::PruneArgs),
+    /// Look after the store
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Show what this machine allows a build to do, and why
     Doctor,
+    /// Print a script that completes commands in a shell
+    Completion(manual::CompletionArgs),
+    /// Print manual pages
+    Man(manual::ManArgs),
     /// Show the version
     Version,
     /// Image commands under Docker's newer names

@@ -4,6 +4,7 @@ mod build;
 mod build_failure;
 mod cat;
 mod check;
+mod completion;
 mod diff;
 mod doctor;
 mod engine;
@@ -13,7 +14,9 @@ mod inside;
 mod inspect;
 mod load;
 mod login;
+mod logs;
 mod ls;
+mod man;
 mod mirrors;
 mod outline;
 mod plan;
@@ -22,8 +25,10 @@ mod pull;
 mod push;
 mod read;
 mod remote;
+mod report;
 mod rmi;
 mod save;
+mod store;
 mod tag;
 mod tree;
 mod version;
@@ -108,6 +113,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<()> {
         Command::Rmi(args) => rmi::run(context, &args).await,
         Command::Inspect(args) => inspect::run(context, &args),
         Command::History(args) => history::run(context, &args),
+        Command::Logs(args) => logs::run(context, &args),
+        Command::Report(args) => report::run(context, &args),
         Command::Ls(args) => ls::run(context, &args).await,
         Command::Cat(args) => cat::run(context, &args).await,
         Command::Tree(args) => tree::run(context, &args).await,
@@ -120,7 +127,10 @@ async fn dispatch(context: &Context, command: Command) -> Result<()> {
         Command::Logout(args) => login::logout(context, &args),
         Command::Mirrors(command) => mirrors::run(context, &command).await,
         Command::Prune(args) => prune::run(context, &args).await,
+        Command::Store(command) => store::run(context, &command).await,
         Command::Doctor => doctor::run(context).await,
+        Command::Completion(args) => completion::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::Version => version::run(context),
         // The parser has put them under their first names.
         Command::Image(_) | Command::System(_) => {

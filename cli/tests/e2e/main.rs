@@ -4,6 +4,7 @@
 mod bad_input;
 mod build;
 mod cache;
+mod damage;
 mod exchange;
 mod images;
 mod inside;

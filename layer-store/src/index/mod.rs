@@ -203,6 +203,16 @@ impl Index {
         Self { entries, implied, sums, sparse: BTreeMap::new(), inline: inline.into_iter().collect(), tar }
     }
 
+    /// The same, with what is known of the bytes of regular files.
+    pub(crate) fn with_checksums(mut self, checksum: impl Fn(&Entry) -> Option<u32>) -> Self {
+        for (entry, sum) in self.entries.iter().zip(&mut self.sums) {
+            if matches!(entry.kind, Kind::File { .. }) {
+                *sum = checksum(entry).unwrap_or(0);
+            }
+        }
+        self
+    }
+
     /// All entries in path order.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {

@@ -56,7 +56,7 @@ impl Store {
         Ok(has && self.find_index(diff_id)?.is_some())
     }
 
-    pub(super) fn apply_locked(
+    pub(crate) fn apply_locked(
         &self,
         blob: &mut dyn Read,
         diff_id: &Digest,

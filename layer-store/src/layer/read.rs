@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flate2::Crc;
@@ -177,8 +177,13 @@ impl Store {
 
     /// Opens a regular file of a tree, asking whoever may if this process may not.
     pub(super) fn open_in_tree(&self, diff_id: &Digest, tree: &OwnedFd, path: &[u8]) -> Result<File> {
+        self.open_at(&self.tree_path(diff_id), tree, path)
+    }
+
+    /// As [`Store::open_in_tree`], of the tree at `place`.
+    pub(crate) fn open_at(&self, place: &Path, tree: &OwnedFd, path: &[u8]) -> Result<File> {
         use std::os::unix::ffi::OsStrExt as _;
-        let shown: PathBuf = self.tree_path(diff_id).join(std::ffi::OsStr::from_bytes(path));
+        let shown: PathBuf = place.join(std::ffi::OsStr::from_bytes(path));
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = match beneath::open(tree.as_fd(), path, flags, Mode::empty()) {
             Ok(file) => File::from(file),

@@ -13,7 +13,7 @@ const MAX_DEPTH: usize = 100;
 const MAX_LENGTH: usize = 16 << 20;
 
 /// Steps that the expansion of one word may take: a pattern is laid on every place of a value.
-const MAX_COST: usize = 64 << 20;
+const MAX_COST: usize = 32 << 20;
 
 /// What becomes of `'` and `"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -116,7 +116,7 @@ const COMPARISONS: usize = 200_000;
 
 /// Characters that expansion looks at, over a whole file: what variables that double each other grow to is not worth
 /// more.
-const STEPS: usize = 128 << 20;
+const STEPS: usize = 32 << 20;
 
 /// Collects findings that the controls let through, and knows how much may still be spent on finding them: where that
 /// is used up, by a file that no person wrote, the rules that would go on are silent.

@@ -1,6 +1,6 @@
 //! Rules that need the state of a stage: its variables, its shell, what it starts from.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::from::From;
 use super::rules::{
@@ -15,8 +15,9 @@ use crate::dockerfile::expand::{Expanded, Scope, expand, expand_heredoc, expand_
 use crate::dockerfile::globals::{Given, Globals};
 use crate::dockerfile::mount::{Mount, parse_mount_with, resolve_target};
 use crate::dockerfile::port::parse_port;
+use crate::dockerfile::stages::{StageGraph, Start};
 use crate::dockerfile::values::clean_path;
-use crate::dockerfile::{Command, CopySource, Instruction, InstructionKind, Span, StageName, Word};
+use crate::dockerfile::{Command, CopySource, Instruction, InstructionKind, Span, Word};
 
 pub(super) fn check(dockerfile: &Dockerfile, context: &LintContext<'_>, findings: &mut Findings<'_>) {
     let escape = dockerfile.directives.escape;
@@ -28,11 +29,11 @@ pub(super) fn check(dockerfile: &Dockerfile, context: &LintContext<'_>, findings
     };
     let (globals, _) = Globals::new(dockerfile, given);
     let (defaults, _) = Globals::new(dockerfile, Given { build_args: &BTreeMap::new(), ..given });
-    let bases = Bases::of(dockerfile, &globals);
-    let wanted = wanted_stages(dockerfile, context, &bases);
+    let graph = StageGraph::new(dockerfile, &globals);
+    let wanted = wanted_stages(dockerfile, context, &graph);
     let mut states: Vec<State> = Vec::new();
     for stage in &dockerfile.stages {
-        let (base, earlier) = &bases.0[stage.index];
+        let Start { image: base, stage: earlier } = graph.start(stage.index);
         let (globals, defaults) = (&globals, &defaults);
         let from = From { stage, base, earlier: earlier.is_some(), context, escape, globals, defaults };
         let facts = from.check(findings);
@@ -51,56 +52,16 @@ pub(super) fn check(dockerfile: &Dockerfile, context: &LintContext<'_>, findings
     }
 }
 
-/// What each stage is built from: the expanded name, and the stage that has it, which is the last one of the name
-/// above.
-struct Bases(Vec<(String, Option<usize>)>);
-
-impl Bases {
-    fn of(dockerfile: &Dockerfile, globals: &Globals) -> Self {
-        let mut above: HashMap<&StageName, usize> = HashMap::new();
-        let mut bases = Vec::with_capacity(dockerfile.stages.len());
-        for stage in &dockerfile.stages {
-            let image = globals.expand(&stage.image, dockerfile.directives.escape);
-            let image = image.map(|expanded| expanded.text).unwrap_or_default();
-            let earlier = StageName::new(&image).and_then(|name| above.get(&name).copied());
-            bases.push((image, earlier));
-            if let Some(name) = &stage.name {
-                above.insert(name, stage.index);
-            }
-        }
-        Self(bases)
-    }
-}
-
 /// The target and what it needs; everything without a target, or with one that does not exist.
-fn wanted_stages(dockerfile: &Dockerfile, context: &LintContext<'_>, bases: &Bases) -> Vec<bool> {
+fn wanted_stages(dockerfile: &Dockerfile, context: &LintContext<'_>, graph: &StageGraph<'_>) -> Vec<bool> {
     let count = dockerfile.stages.len();
     let last = if context.all_stages { None } else { count.checked_sub(1) };
-    let by_name = dockerfile.stages_by_name();
-    let named = |name: &str| StageName::new(name).and_then(|name| by_name.get(&name).copied());
-    let find = |name: &str| match name.parse::<usize>() {
-        Ok(index) if index < count => Some(index),
-        _ => named(name),
-    };
-    let Some(target) = context.target.as_deref().and_then(find).or(last) else {
+    let Some(target) = context.target.as_deref().and_then(|name| graph.find(name)).or(last) else {
         return vec![true; count];
     };
     let mut wanted = vec![false; count];
-    let mut queue = vec![target];
-    while let Some(index) = queue.pop() {
-        if std::mem::replace(&mut wanted[index], true) {
-            continue;
-        }
-        queue.extend(bases.0[index].1);
-        for instruction in &dockerfile.stages[index].instructions {
-            match &instruction.kind {
-                InstructionKind::Copy(copy) => {
-                    queue.extend(copy.from.as_ref().and_then(|from| find(&from.text)));
-                }
-                InstructionKind::Run(run) => queue.extend(run.mount_origins().filter_map(named)),
-                _ => {}
-            }
-        }
+    for index in graph.needed(target, |_| false) {
+        wanted[index] = true;
     }
     wanted
 }
