@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use crate::lab::{Lab, as_caller, as_each_user};
 
 const PROJECT: &str = "FROM busybox:1 AS build\nWORKDIR /work\nCOPY a.txt .\nRUN echo ran-one; cat a.txt > /one\n\
                        RUN echo ran-two; cat /one > /two\nFROM busybox:1 AS test\nCOPY --from=build /two /two\n\
-                       RUN echo ran-test\nFROM scratch\nCOPY --from=build --chown=33:33 /two /two\n\
+                       RUN echo ran-test\nFROM scratch AS app\nCOPY --from=build --chown=33:33 /two /two\n\
                        COPY --link a.txt /a\n";
 
 /// Builds on another store.
@@ -205,4 +205,29 @@ fn project_of(number: usize) -> String {
     (0..4).fold("FROM scratch\n".to_owned(), |text, step| {
         format!("{text}COPY <<EOF /{number}/{step}\n{number} {step}\nEOF\n")
     })
+}
+
+#[test]
+fn eight_processes_on_one_store_run_each_step_once() {
+    as_each_user(&[], |lab| {
+        lab.write("a.txt", "a");
+        lab.write("Dockerfile", PROJECT);
+        let running: Vec<_> = (0..8)
+            .map(|_| {
+                let mut command = lab.command(&["build", "-t", "app:1.0", "--target", "test,app", "."]);
+                command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+            })
+            .collect();
+        let mut all = String::new();
+        for child in running {
+            let output = child.wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{said}");
+            all += &said;
+        }
+        for word in ["ran-one", "ran-two", "ran-test"] {
+            let ran = all.lines().filter(|line| line.ends_with(word) && !line.contains("RUN")).count();
+            assert_eq!(ran, 1, "{word}\n{all}");
+        }
+    });
 }

@@ -10,4 +10,5 @@ mod images;
 mod inside;
 mod interrupt;
 mod lab;
+mod model;
 mod real_input;
