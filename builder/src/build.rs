@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use layer_store::{Descriptor, Digest, ImageConfig, Platform};
@@ -12,6 +11,7 @@ use registry_client::Reference;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
+use crate::cache::{CacheSettings, CacheTarget, Exporter, SharedCaches};
 use crate::check::Asked;
 use crate::context::{LocalContext, StatIndex};
 use crate::copy::Fetched;
@@ -24,11 +24,11 @@ use crate::explain::BuildReport;
 use crate::finish::FinishedImage;
 use crate::graph::{Graph, NodeId};
 use crate::ignore::Matcher;
-use crate::lower::{LowerOptions, Lowered, lower};
+use crate::lower::{LowerOptions, Lowered, TargetImage, lower};
 use crate::output::{Output, Packing};
 use crate::resolve::{Pull, Resolver};
 use crate::secret::Secrets;
-use crate::solve::{Solver, Surroundings};
+use crate::solve::{Layers, Solver, Surroundings};
 
 /// What is built, and what becomes of it.
 #[derive(Debug, Clone)]
@@ -63,8 +63,8 @@ pub struct BuildRequest {
     pub max_used_space: Option<u64>,
     /// Secrets and agents.
     pub secrets: Secrets,
-    /// The age from which the stored result of a command is not used any more.
-    pub cache_ttl: Option<Duration>,
+    /// Shared caches, and how long results last.
+    pub cache: CacheSettings,
 }
 
 /// A finished build.
@@ -149,16 +149,69 @@ impl Engine {
         for message in crate::check::unused_arguments(&request, &declared) {
             self.reporter.event(Event::Warning { message });
         }
+        let work = Lowering { graph: Arc::new(graph), images, also };
+        let shared = self.shared(&request);
+        loop {
+            match self.attempt(&request, &work, shared.clone(), budget, &cancel).await {
+                // A cache never fails a build: what it promised and did not give is done here.
+                Err(Error::SharedCache { cache, source }) => {
+                    let Some(shared) = &shared else { return Err(Error::SharedCache { cache, source }) };
+                    shared.distrust(&cache, &crate::cache::line(&*source));
+                }
+                Err(error) => return Err(error),
+                Ok(mut built) => {
+                    warnings.extend(std::mem::take(&mut built.warnings));
+                    built.warnings = warnings;
+                    return Ok(built);
+                }
+            }
+        }
+    }
+
+    /// One go at everything that is wanted, with the caches that are still trusted.
+    async fn attempt(
+        &self,
+        request: &BuildRequest,
+        work: &Lowering,
+        shared: Option<Arc<SharedCaches>>,
+        budget: &Budget,
+        cancel: &CancellationToken,
+    ) -> Result<Built> {
         let counter = Arc::new(Counter::new(self.reporter.clone()));
         let started = format!("{:.9}", jiff::Timestamp::now());
-        let (solver, indexes) =
-            self.solver(&request, Arc::new(graph), counter.clone(), budget.clone(), &cancel)?;
-        let solved = self.solve(&solver, &request, &images, &also).await;
-        self.report(&request, &solver, started)?;
-        let images = solved.map_err(|error| solver.cause(error))?;
+        let layers = Layers::new(self.store.clone(), self.client.clone(), &work.graph);
+        let exporter = self.exporter(request, work, &layers);
+        let budget = budget.clone();
+        let around = Around { reporter: counter.clone(), shared, exporter: exporter.clone(), budget };
+        let (solver, indexes) = self.solver(request, work.graph.clone(), layers, around, cancel)?;
+        let solved = self.solve(&solver, request, &work.images, &work.also).await;
+        self.report(request, &solver, started)?;
         for index in indexes {
             index.save(&self.store)?;
         }
+        let result = match solved {
+            Ok(images) => self.conclude(request, &images, &solver, &counter, cancel).await,
+            Err(error) => Err(error),
+        };
+        // What was done is of use to others, too, when a later step failed.
+        if let Some(exporter) = exporter.filter(|_| !cancel.is_cancelled()) {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Err(Error::Cancelled),
+                () = self.export(&solver, &exporter) => {}
+            }
+        }
+        result.map_err(|error| solver.cause(error).or_shared_cache())
+    }
+
+    async fn conclude(
+        &self,
+        request: &BuildRequest,
+        images: &[FinishedImage],
+        solver: &Solver,
+        counter: &Counter,
+        cancel: &CancellationToken,
+    ) -> Result<Built> {
         let mut built = Built {
             id: images[0].built.id,
             manifest: None,
@@ -166,9 +219,9 @@ impl Engine {
             names: request.tags.iter().map(Reference::familiar).collect(),
             cached: counter.cached.load(Ordering::Relaxed),
             ran: counter.ran.load(Ordering::Relaxed),
-            warnings,
+            warnings: Vec::new(),
         };
-        let finish = self.finish(&request, &images, &solver, &mut built);
+        let finish = self.finish(request, images, solver, &mut built);
         tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Error::Cancelled),
@@ -182,10 +235,11 @@ impl Engine {
         &self,
         request: &BuildRequest,
         graph: Arc<Graph>,
-        reporter: Arc<dyn Reporter>,
-        budget: Budget,
+        layers: Layers,
+        around: Around,
         cancel: &CancellationToken,
     ) -> Result<(Solver, Vec<Arc<StatIndex>>)> {
+        let Around { reporter, shared, exporter, budget } = around;
         let (contexts, indexes) = self.contexts(request)?;
         let around = Surroundings {
             store: self.store.clone(),
@@ -197,11 +251,57 @@ impl Engine {
             secrets: request.secrets.clone(),
             jobs: request.jobs,
             epoch: request.epoch,
-            cache_ttl: request.cache_ttl,
+            cache_ttl: request.cache.ttl,
+            shared,
+            exporter,
+            cache_mounts: request.cache.mounts,
             budget,
             cancel: cancel.child_token(),
         };
-        Ok((Solver::new(graph, around), indexes))
+        Ok((Solver::new(graph, around, layers), indexes))
+    }
+
+    /// The caches that the request reads, if there are any.
+    pub(crate) fn shared(&self, request: &BuildRequest) -> Option<Arc<SharedCaches>> {
+        let from = &request.cache.from;
+        let shared = || Arc::new(SharedCaches::new(from, self.client.clone(), self.reporter.clone()));
+        (!from.is_empty()).then(shared)
+    }
+
+    /// Who writes to the caches of the request, if there are any.
+    fn exporter(&self, request: &BuildRequest, work: &Lowering, layers: &Layers) -> Option<Arc<Exporter>> {
+        let to = &request.cache.to;
+        if !to.iter().any(|target| matches!(target, CacheTarget::Place { .. })) {
+            return None;
+        }
+        let in_image = work.images.iter().flat_map(|image| work.graph.chain(image.node)).collect();
+        let exporter = Exporter::start(to, &in_image, &self.store, &self.client, request.packing, layers);
+        Some(Arc::new(exporter))
+    }
+
+    /// Waits until the caches are written. What goes wrong there is a warning.
+    async fn export(&self, solver: &Solver, exporter: &Exporter) {
+        let warn = |message: String| self.reporter.event(Event::Warning { message });
+        let step = solver.next_step();
+        let begun = std::time::Instant::now();
+        self.reporter.event(Event::StepStarted { step, name: "exporting the cache".to_owned() });
+        for (key, mount) in solver.used_mounts() {
+            let store = self.store.clone();
+            let name = mount.name.clone();
+            let exported = Solver::blocking(move || {
+                crate::cache::export_mount(&store, key, &mount.name, &mount.path, mount.owner)
+            });
+            match exported.await {
+                Ok(exported) => exporter.add(&exported),
+                Err(error) => warn(format!("the cache mount `{name}` is not exported: {error}")),
+            }
+        }
+        for (place, end) in exporter.finish().await {
+            if let Err(reason) = end {
+                warn(format!("the cache `{place}` is not written: {reason}"));
+            }
+        }
+        self.reporter.event(Event::StepFinished { step, outcome: Outcome::Done, elapsed: begun.elapsed() });
     }
 
     /// Solves everything that is wanted, all platforms and targets side by side.
@@ -209,7 +309,7 @@ impl Engine {
         &self,
         solver: &Solver,
         request: &BuildRequest,
-        images: &[crate::lower::TargetImage],
+        images: &[TargetImage],
         also: &[NodeId],
     ) -> Result<Vec<FinishedImage>> {
         let others = try_join_all(also.iter().map(|node| solver.solve(*node)));
@@ -276,6 +376,25 @@ pub(crate) fn findings(
     let (errors, findings): (Vec<_>, Vec<_>) =
         asked.lints(parsed)?.into_iter().partition(Diagnostic::is_error);
     if errors.is_empty() { Ok(findings) } else { Err(Error::Dockerfile(errors)) }
+}
+
+/// What a build has to do.
+struct Lowering {
+    graph: Arc<Graph>,
+    images: Vec<TargetImage>,
+    also: Vec<NodeId>,
+}
+
+/// Who a solver speaks with.
+pub(crate) struct Around {
+    /// Who is told.
+    pub(crate) reporter: Arc<dyn Reporter>,
+    /// Caches that are asked after the store.
+    pub(crate) shared: Option<Arc<SharedCaches>>,
+    /// Who writes to caches.
+    pub(crate) exporter: Option<Arc<Exporter>>,
+    /// How large the store may become.
+    pub(crate) budget: Budget,
 }
 
 /// Context directories by name; the main one is empty.

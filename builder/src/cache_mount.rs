@@ -18,6 +18,8 @@ pub(crate) struct Request {
     pub(crate) id: String,
     /// What a new one begins with: a filesystem and the directory in it.
     pub(crate) seed: Option<(View, String)>,
+    /// What a new one begins with, from a shared cache.
+    pub(crate) imported: Option<View>,
     /// Who may use it at the same time.
     pub(crate) sharing: Sharing,
     /// Mode of a new one.
@@ -39,20 +41,38 @@ pub(crate) struct Cache {
 /// How many private copies of a cache are tried before another one waits.
 const PRIVATE_COPIES: u32 = 64;
 
-/// Opens the cache, and makes it if it is new.
-pub(crate) fn open(store: &Store, request: &Request) -> Result<Cache> {
-    let key = |copy: u32| {
+impl Request {
+    /// What the cache is known by, of those of private copies the first.
+    pub(crate) fn key(&self) -> Digest {
+        self.copy_key(0)
+    }
+
+    fn copy_key(&self, copy: u32) -> Digest {
         let mut hasher = Hasher::default();
-        hasher.field("cache-mount").field(&request.id).field(copy.to_le_bytes());
+        hasher.field("cache-mount").field(&self.id).field(copy.to_le_bytes());
         // A cache that begins with something else is another cache.
-        if let Some((view, source)) = &request.seed {
+        if let Some((view, source)) = &self.seed {
             hasher.field(source);
             for (layer, _) in view.layers() {
                 hasher.field(layer.as_bytes());
             }
         }
         hasher.finish()
-    };
+    }
+}
+
+/// Whether there is a cache of that key.
+pub(crate) fn exists(store: &Store, key: &Digest) -> bool {
+    place(store, key).exists()
+}
+
+fn place(store: &Store, key: &Digest) -> PathBuf {
+    store.root().join("mounts").join(key.hex())
+}
+
+/// Opens the cache, and makes it if it is new.
+pub(crate) fn open(store: &Store, request: &Request) -> Result<Cache> {
+    let key = |copy: u32| request.copy_key(copy);
     match request.sharing {
         Sharing::Shared => make(store, request, &key(0)).map(|path| Cache { path, lock: None }),
         Sharing::Locked => {
@@ -83,7 +103,13 @@ fn make(store: &Store, request: &Request, key: &Digest) -> Result<PathBuf> {
     };
     match fs::create_dir(&path) {
         Ok(()) => {
-            if let Some((view, source)) = &request.seed {
+            if let Some(view) = &request.imported {
+                if crate::cache::import_mount(store, view, &path).is_err() {
+                    // A cache that begins empty is as right, and half a one may not be.
+                    let _ = fs::remove_dir_all(&path);
+                    fs::create_dir(&path).map_err(|error| failed("create", error))?;
+                }
+            } else if let Some((view, source)) = &request.seed {
                 let part = view.resolve(source.trim_start_matches('/').as_bytes(), true)?.path;
                 let entries = crate::output::flat::entries(view, &part, None);
                 if let Err(error) = crate::output::directory::write(store, entries, &path) {

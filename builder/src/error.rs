@@ -122,6 +122,14 @@ pub enum Error {
         /// Why not.
         source: Arc<std::io::Error>,
     },
+    /// A shared cache has a record of a layer that it does not give. The build goes on without that cache.
+    #[error("the cache `{cache}` does not give a layer that it has a record of")]
+    SharedCache {
+        /// Which.
+        cache: String,
+        /// Why not.
+        source: Arc<Error>,
+    },
     /// The user stopped the build, or another step failed.
     #[error("the build was stopped")]
     Cancelled,
@@ -134,6 +142,18 @@ impl Error {
     /// An instruction that asks for something wrong.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::Invalid { message: message.into(), help: None }
+    }
+
+    /// The error of a shared cache that a step, or what came after all steps, stumbled over; else the error itself.
+    pub(crate) fn or_shared_cache(self) -> Self {
+        let mut cause = &self;
+        while let Self::Step { source, .. } = cause {
+            cause = source;
+        }
+        match cause {
+            Self::SharedCache { .. } => cause.clone(),
+            _ => self,
+        }
     }
 
     /// Something wrong was asked for, and this is what to do about it.

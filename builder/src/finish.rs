@@ -9,12 +9,15 @@ use layer_store::{Descriptor, Digest, ImageConfig, Store};
 use registry_client::Reference;
 
 use crate::build::{BuildRequest, Built, BuiltImage};
+use crate::cache::{CachePlace, CacheTarget};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::event::{Event, Outcome};
+use crate::graph::NodeId;
 use crate::image;
 use crate::lower::{HistoryEntry, TargetImage};
 use crate::output::{self, ImageLayers, Output, Packed};
+use crate::resolve::RemoteBlob;
 use crate::solve::Solver;
 
 /// An image whose layers are known.
@@ -53,8 +56,56 @@ impl Engine {
         let size = config_bytes.len() as u64;
         Ok(FinishedImage {
             built: BuiltImage { platform: target.platform, id, size, config },
-            layers: ImageLayers { config_bytes, diff_ids: filesystem.layers.clone() },
+            layers: self.image_layers(solver, request, target.node, config_bytes, &filesystem.layers),
         })
+    }
+
+    /// What outputs need of an image: its layers, where those are that are not here, and what its manifest carries.
+    fn image_layers(
+        &self,
+        solver: &Solver,
+        request: &BuildRequest,
+        node: NodeId,
+        config_bytes: Vec<u8>,
+        layers: &[Digest],
+    ) -> ImageLayers {
+        let mut image = ImageLayers::new(config_bytes, layers.to_vec());
+        image.offers =
+            layers.iter().filter_map(|layer| Some((*layer, solver.layers().offered(layer)?))).collect();
+        if request.cache.to.contains(&CacheTarget::Inline) {
+            let chain = solver.chain(node);
+            image.carried = solver
+                .exported()
+                .into_iter()
+                .filter(|step| step.node.is_some_and(|node| chain.contains(&node)))
+                .collect();
+        }
+        image
+    }
+
+    /// Brings layers that stay out of reach otherwise: a directory may be gone when the image is used.
+    async fn settle(&self, solver: &Solver, images: &[FinishedImage]) -> Result<()> {
+        for (layer, offer) in images.iter().flat_map(|image| &image.layers.offers) {
+            if let CachePlace::Directory { .. } = &offer.place {
+                solver.layers().bytes(&[*layer]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers where the layers of the images are, so that they can be fetched when they are needed. A cache adds
+    /// nothing to what is known of a layer.
+    fn remember(&self, images: &[FinishedImage]) -> Result<()> {
+        for (layer, offer) in images.iter().flat_map(|image| &image.layers.offers) {
+            if let CachePlace::Registry(reference) = &offer.place
+                && self.store.known_blobs(layer)?.is_empty()
+            {
+                let Descriptor { media_type, digest, size, .. } = offer.record.blob.clone();
+                let remote = RemoteBlob { media_type, digest, size, repository: reference.name() };
+                output::remember_remote(&self.store, layer, &remote)?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives the images their names and writes the outputs.
@@ -65,9 +116,25 @@ impl Engine {
         solver: &Solver,
         built: &mut Built,
     ) -> Result<()> {
+        self.settle(solver, images).await?;
         if request.outputs.is_empty() || !request.tags.is_empty() {
             self.name(request, built)?;
         }
+        let written = self.outputs(request, images, solver, built).await;
+        // What a cache did not give is made here in the next go.
+        if !matches!(written, Err(Error::SharedCache { .. })) {
+            self.remember(images)?;
+        }
+        written
+    }
+
+    async fn outputs(
+        &self,
+        request: &BuildRequest,
+        images: &[FinishedImage],
+        solver: &Solver,
+        built: &mut Built,
+    ) -> Result<()> {
         for output in &request.outputs {
             let step = solver.next_step();
             let name = match output {
@@ -151,7 +218,17 @@ impl Engine {
             });
         }
         for target in &request.tags {
-            output::push(&self.client, &self.store, packed.clone(), target).await?;
+            let pushed = output::push(&self.client, &self.store, packed.clone(), target).await;
+            if let Err(error) = pushed {
+                // It may have been the cache that did not give a layer; without it, it is seen who failed.
+                let offer = images.iter().flat_map(|image| image.layers.offers.values()).next();
+                return Err(match offer {
+                    Some(offer) => {
+                        Error::SharedCache { cache: offer.place.to_string(), source: Arc::new(error) }
+                    }
+                    None => error,
+                });
+            }
         }
         Ok(())
     }

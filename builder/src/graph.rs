@@ -303,6 +303,22 @@ impl Graph {
         &self.nodes[id.0 as usize]
     }
 
+    /// The nodes whose layers are the filesystem of `id`, from the top.
+    #[must_use]
+    pub fn chain(&self, id: NodeId) -> Vec<NodeId> {
+        let mut chain = vec![id];
+        let mut at = id;
+        loop {
+            at = match &self.node(at).op {
+                Op::Exec(exec) => exec.input,
+                Op::Copy(copy) => copy.input,
+                Op::Workdir(workdir) => workdir.input,
+                Op::Image(_) | Op::Scratch => return chain,
+            };
+            chain.push(at);
+        }
+    }
+
     /// All nodes, inputs before the nodes that use them.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
         #[expect(clippy::cast_possible_truncation, reason = "bounded by the size of a Dockerfile")]

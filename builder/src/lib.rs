@@ -8,6 +8,7 @@
 
 pub mod budget;
 pub mod build;
+pub mod cache;
 mod cache_mount;
 pub mod check;
 pub mod context;

@@ -20,7 +20,7 @@ use crate::graph::{CopySource, Graph};
 use crate::input::DOCKERFILE_LIMIT;
 use crate::lower::{NamedContext, context_node};
 use crate::secret::Secrets;
-use crate::solve::{Solver, Surroundings};
+use crate::solve::{Layers, Solver, Surroundings};
 
 /// What came in place of a context directory.
 #[derive(Debug, Clone)]
@@ -95,6 +95,7 @@ impl Engine {
         };
         let mut graph = Graph::default();
         let node = context_node(&mut graph, source);
+        let layers = Layers::new(self.store.clone(), self.client.clone(), &graph);
         let solver = Solver::new(
             Arc::new(graph),
             Surroundings {
@@ -109,8 +110,12 @@ impl Engine {
                 epoch: None,
                 cache_ttl: None,
                 budget: crate::budget::Budget::new(self.store.clone(), None),
+                shared: None,
+                exporter: None,
+                cache_mounts: false,
                 cancel: CancellationToken::new(),
             },
+            layers,
         );
         let solved = solver.solve(node).await.map_err(|error| solver.cause(error))?;
         let view = solver.layers().view(&solved.layers).await?;

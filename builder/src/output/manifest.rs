@@ -8,6 +8,7 @@ use layer_store::{Descriptor, Digest, ImageConfig, Manifest, Platform, Store};
 use registry_client::Reference;
 
 use super::Packing;
+use crate::cache::{self, CachePlace, Exported, Offer, Record};
 use crate::error::{Error, Result};
 use crate::resolve::RemoteBlob;
 
@@ -22,6 +23,12 @@ pub struct ImageLayers {
     pub config_bytes: Vec<u8>,
     /// The diffIDs, bottom first.
     pub diff_ids: Vec<Digest>,
+    /// Annotations of the manifest.
+    pub annotations: BTreeMap<String, String>,
+    /// Results of steps whose keys the manifest carries for later builds.
+    pub(crate) carried: Vec<Exported>,
+    /// Layers that are not here, and the shared caches that have them.
+    pub(crate) offers: BTreeMap<Digest, Offer>,
 }
 
 impl ImageLayers {
@@ -29,7 +36,13 @@ impl ImageLayers {
     pub fn of(config_bytes: Vec<u8>) -> Result<Self> {
         let config = ImageConfig::from_slice(&config_bytes)
             .map_err(|error| Error::Internal(format!("image configuration: {error}")))?;
-        Ok(Self { config_bytes, diff_ids: config.rootfs.diff_ids })
+        Ok(Self::new(config_bytes, config.rootfs.diff_ids))
+    }
+
+    /// Of a configuration and the layers that it names.
+    pub(crate) fn new(config_bytes: Vec<u8>, diff_ids: Vec<Digest>) -> Self {
+        let (annotations, carried, offers) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        Self { config_bytes, diff_ids, annotations, carried, offers }
     }
 
     /// The configuration.
@@ -74,6 +87,12 @@ pub fn pack(store: &Arc<Store>, image: &ImageLayers, packing: Packing, local: bo
                 remote = Some(blob);
             }
         }
+        if let Some(Offer { place: CachePlace::Registry(place), record }) = image.offers.get(diff_id)
+            && remote.is_none()
+        {
+            origins.insert(record.blob.digest, place.clone());
+            remote = Some(record.blob.clone());
+        }
         let mut layer = match remote {
             Some(blob) if !local && !packing.force => blob,
             _ => store.layer_blob(diff_id, packing.compression, packing.force)?,
@@ -83,7 +102,17 @@ pub fn pack(store: &Arc<Store>, image: &ImageLayers, packing: Packing, local: bo
         layer.annotations.clear();
         layers.push(layer);
     }
-    Ok(Packed { children: Vec::new(), manifest: Manifest::image(config, layers, BTreeMap::new()), origins })
+    let mut annotations = image.annotations.clone();
+    let carried = image.carried.iter().filter_map(|step| {
+        let at = image.diff_ids.iter().position(|diff_id| *diff_id == step.diff_id)?;
+        let Exported { key, diff_id, created, name, .. } = step.clone();
+        Some(Record { key, diff_id, created, name, blob: layers[at].clone() })
+    });
+    let carried: Vec<Record> = carried.collect();
+    if !carried.is_empty() {
+        annotations.insert(cache::INLINE.to_owned(), cache::inline(carried));
+    }
+    Ok(Packed { children: Vec::new(), manifest: Manifest::image(config, layers, annotations), origins })
 }
 
 /// Makes the manifests of the images of several platforms, under one index; of one image just its manifest.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
-use crate::build::{self, BuildRequest};
+use crate::build::{self, Around, BuildRequest};
 use crate::dockerfile::Diagnostic;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ use crate::explain::{self, BuildReport, Difference, Explained, Verdict};
 use crate::graph::{CopySource, ExecMountKind, Graph, NodeId, Op};
 use crate::lower::{Lowered, Need, StageUse, lower};
 use crate::resolve::Resolver;
-use crate::solve::{Doubt, Forecast};
+use crate::solve::{Doubt, Forecast, Layers};
 
 /// What a build would do. As text it is for people ([`std::fmt::Display`]), as JSON for programs.
 #[derive(Debug, Clone, Serialize)]
@@ -135,8 +135,14 @@ impl Engine {
         warnings.extend(build::findings(request, &parsed, &resolver)?);
         warnings.extend(more);
         let graph = Arc::new(graph);
-        let budget = Budget::new(self.store.clone(), None);
-        let (solver, _) = self.solver(request, graph.clone(), self.reporter.clone(), budget, &cancel)?;
+        let layers = Layers::new(self.store.clone(), self.client.clone(), &graph);
+        let around = Around {
+            reporter: self.reporter.clone(),
+            shared: self.shared(request),
+            exporter: None,
+            budget: Budget::new(self.store.clone(), None),
+        };
+        let (solver, _) = self.solver(request, graph.clone(), layers, around, &cancel)?;
         let foreseen = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Error::Cancelled),

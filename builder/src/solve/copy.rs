@@ -61,7 +61,7 @@ impl Solver {
             let mut entries = files::workdir(&view, &op.path, Some(owner), mtime)?;
             clamp(&mut entries, epoch);
             let diff_id = store.write_layer(entries, form)?;
-            let known = StepRecord { diff_id, created: crate::image::now(), name };
+            let known = StepRecord { diff_id, created: crate::image::now(), name, shared: false };
             solver.keep(id, &key, &known)?;
             Ok(known)
         })
@@ -165,10 +165,11 @@ impl Work {
                 return Err(error);
             }
         };
-        let known = StepRecord { diff_id, created: crate::image::now(), name: node.name.clone() };
+        let known =
+            StepRecord { diff_id, created: crate::image::now(), name: node.name.clone(), shared: false };
         self.solver.keep(self.id, &key, &known)?;
         if let Some(early) = &early {
-            self.solver.keep_also(early, &known)?;
+            self.solver.keep_also(self.id, early, &known)?;
         }
         progress.finish(Outcome::Done);
         Ok(stacked(self.below.clone(), known, false))
@@ -206,7 +207,7 @@ impl Work {
     fn found(&self, key: &Digest, early: Option<&Digest>) -> Result<Option<Solved>> {
         let Some(known) = self.known(*key)? else { return Ok(None) };
         if let Some(early) = early {
-            self.solver.keep_also(early, &known)?;
+            self.solver.keep_also(self.id, early, &known)?;
         }
         Ok(Some(stacked(self.below.clone(), known, true)))
     }

@@ -13,8 +13,9 @@ use tokio::sync::mpsc;
 use super::notes::shown;
 use super::progress::StepProgress;
 use super::record::{self, StepRecord};
-use super::{Solved, Solver, key};
+use super::{Solved, Solver, UsedMount, key};
 use crate::cache_mount;
+use crate::copy::Owner;
 use crate::error::{Error, Result};
 use crate::event::{Outcome, Stream};
 use crate::graph::{Exec, ExecMountKind, Network, NodeId};
@@ -59,7 +60,8 @@ impl Solver {
                 return Err(error);
             }
         };
-        let known = StepRecord { diff_id, created: crate::image::now(), name: node.name.clone() };
+        let known =
+            StepRecord { diff_id, created: crate::image::now(), name: node.name.clone(), shared: false };
         let (solver, kept) = (self.clone(), known.clone());
         Self::blocking(move || solver.keep(id, &key, &kept)).await?;
         progress.finish(Outcome::Done);
@@ -168,16 +170,23 @@ impl Solver {
                         }
                         None => None,
                     };
-                    let request = cache_mount::Request {
+                    let mut request = cache_mount::Request {
                         id: id.clone(),
+                        imported: None,
                         seed,
                         sharing: *sharing,
                         mode: *mode,
                         uid: *uid,
                         gid: *gid,
                     };
+                    let key = request.key();
+                    request.imported = self.imported_mount(&key).await;
                     let store = inner.around.store.clone();
                     let cache = Self::blocking(move || cache_mount::open(&store, &request)).await?;
+                    if inner.around.cache_mounts && !readonly {
+                        let owner = Owner { uid: *uid, gid: *gid };
+                        self.note_mount(key, UsedMount { path: cache.path.clone(), name: id.clone(), owner });
+                    }
                     // Without a seed, `source` names a directory of the cache itself.
                     let subpath = if from.is_some() { "" } else { source.trim_start_matches('/') };
                     all.mounts.push(StepMount::Cache {
@@ -234,6 +243,33 @@ impl Solver {
             }
         }
         Ok(all)
+    }
+}
+
+impl Solver {
+    /// What shared caches have of a cache mount that is new here. That they have nothing, or do not give it, is no
+    /// failure: the directory begins empty.
+    async fn imported_mount(&self, key: &Digest) -> Option<View> {
+        let around = &self.inner.around;
+        let shared = around.shared.as_ref().filter(|_| around.cache_mounts)?;
+        if cache_mount::exists(&around.store, key) {
+            return None;
+        }
+        let offer = shared.find(key).await?;
+        let (layer, place) = (offer.record.diff_id, offer.place.clone());
+        let layers = &self.inner.layers;
+        layers.offer(offer);
+        let bring = async {
+            layers.bytes(&[layer]).await?;
+            layers.view(&[layer]).await
+        };
+        match bring.await {
+            Ok(view) => Some(view),
+            Err(error) => {
+                shared.distrust(&place.to_string(), &error.to_string());
+                None
+            }
+        }
     }
 }
 

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, try_join_all};
 use layer_store::layer::Form;
+use layer_store::layout::LayoutDirectory;
 use layer_store::{Descriptor, Digest, Store, View};
 use registry_client::{Client, Reference};
 
 use super::Solver;
+use crate::cache::{CachePlace, Offer};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Op};
 use crate::resolve::RemoteBlob;
@@ -27,6 +29,8 @@ struct Inner {
     store: Arc<Store>,
     client: Arc<Client>,
     remote: HashMap<Digest, RemoteBlob>,
+    /// Layers that shared caches have.
+    offers: Mutex<HashMap<Digest, Offer>>,
     pending: Mutex<HashMap<(Digest, Want), Pending>>,
 }
 
@@ -40,7 +44,7 @@ enum Want {
 }
 
 impl Layers {
-    pub(super) fn new(store: Arc<Store>, client: Arc<Client>, graph: &Graph) -> Self {
+    pub(crate) fn new(store: Arc<Store>, client: Arc<Client>, graph: &Graph) -> Self {
         let remote = graph
             .nodes()
             .filter_map(|(_, node)| match &node.op {
@@ -50,13 +54,33 @@ impl Layers {
             .flat_map(|base| &base.layers)
             .filter_map(|layer| layer.remote.clone().map(|remote| (layer.diff_id, remote)))
             .collect();
-        Self { inner: Arc::new(Inner { store, client, remote, pending: Mutex::default() }) }
+        Self::with(store, client, remote)
+    }
+
+    fn with(store: Arc<Store>, client: Arc<Client>, remote: HashMap<Digest, RemoteBlob>) -> Self {
+        let (offers, pending) = (Mutex::default(), Mutex::default());
+        Self { inner: Arc::new(Inner { store, client, remote, offers, pending }) }
+    }
+
+    /// Takes note of a layer that a shared cache has. Nothing moves.
+    pub(crate) fn offer(&self, offer: Offer) {
+        self.offers().entry(offer.record.diff_id).or_insert(offer);
+    }
+
+    /// The shared cache that offered a layer which is not here; `None` for one that is.
+    pub(crate) fn offered(&self, layer: &Digest) -> Option<Offer> {
+        let offer = self.offers().get(layer).cloned()?;
+        let here = self.inner.store.has_layer(layer) && self.inner.store.has_bytes(layer);
+        (!here && !self.inner.remote.contains_key(layer)).then_some(offer)
+    }
+
+    fn offers(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Offer>> {
+        self.inner.offers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For images of the store: what is not here is fetched from where the store knows it to be.
     pub(crate) fn of_store(store: Arc<Store>, client: Arc<Client>) -> Self {
-        let (remote, pending) = (HashMap::new(), Mutex::default());
-        Self { inner: Arc::new(Inner { store, client, remote, pending }) }
+        Self::with(store, client, HashMap::new())
     }
 
     /// The filesystem that a stack of layers makes. Fetches layers whose index is not here.
@@ -118,11 +142,41 @@ impl Layers {
         if here {
             return Ok(());
         }
-        let remote = match self.inner.remote.get(&layer) {
-            Some(remote) => Some(remote.clone()),
-            None => crate::stored::remote(&self.inner.store, &layer)?,
+        let offer = self.offers().get(&layer).cloned();
+        let remote = match (self.inner.remote.get(&layer), offer) {
+            (Some(remote), _) => Some(remote.clone()),
+            (None, Some(offer)) => return self.take_offer(layer, offer, form).await,
+            (None, None) => crate::stored::remote(&self.inner.store, &layer)?,
         };
         self.fetch(layer, &remote.ok_or(Error::LostLayer { diff_id: layer })?, form).await
+    }
+
+    /// Brings a layer from the shared cache that has it.
+    async fn take_offer(&self, layer: Digest, offer: Offer, form: Form) -> Result<()> {
+        let Offer { place, record } = offer;
+        let blob = record.blob;
+        let taken = match &place {
+            CachePlace::Registry(reference) => {
+                let Descriptor { media_type, digest, size, .. } = blob;
+                let remote = RemoteBlob { media_type, digest, size, repository: reference.name() };
+                self.fetch(layer, &remote, form).await
+            }
+            CachePlace::Directory { path, .. } => {
+                let (store, path) = (self.inner.store.clone(), path.clone());
+                Solver::blocking(move || {
+                    if !LayoutDirectory::open(&path)?.take(&store, &blob)? {
+                        return Err(Error::LostLayer { diff_id: layer });
+                    }
+                    store.apply(&mut store.open_blob(&blob.digest)?, &layer, form)?;
+                    Ok(store.remember_blob(&layer, &blob)?)
+                })
+                .await
+            }
+        };
+        taken.map_err(|error| match error {
+            Error::Cancelled => Error::Cancelled,
+            error => Error::SharedCache { cache: place.to_string(), source: Arc::new(error) },
+        })
     }
 
     /// Downloads, inflates, checks and extracts in one pipeline.
@@ -155,12 +209,12 @@ impl Layers {
         })?;
         let store = store.clone();
         Solver::blocking(move || {
-            store.remember_blob(&layer, &descriptor)?;
             match applied {
                 Some(result) => result?,
                 None => store.apply(&mut store.open_blob(&descriptor.digest)?, &layer, form)?,
             }
-            Ok(())
+            // Only now is it certain that the blob holds this layer.
+            Ok(store.remember_blob(&layer, &descriptor)?)
         })
         .await
     }
@@ -169,9 +223,14 @@ impl Layers {
 /// Makes a layer of a blob that is here already, as it came with an archive. Whether there was one.
 fn apply_known_blob(store: &Store, layer: &Digest, form: Form) -> Result<bool> {
     for blob in store.known_blobs(layer)? {
-        if store.blob_size(&blob.digest)?.is_some() {
-            store.apply(&mut store.open_blob(&blob.digest)?, layer, form)?;
-            return Ok(true);
+        if store.blob_size(&blob.digest)?.is_none() {
+            continue;
+        }
+        match store.apply(&mut store.open_blob(&blob.digest)?, layer, form) {
+            Ok(_) => return Ok(true),
+            Err(error @ layer_store::Error::Io { .. }) => return Err(error.into()),
+            // It does not hold the layer, whoever said so.
+            Err(_) => {}
         }
     }
     Ok(false)

@@ -4,6 +4,7 @@ use layer_store::Digest;
 
 use super::Solver;
 use super::record::{self, StepRecord};
+use crate::cache::Offer;
 use crate::error::Result;
 use crate::explain::Verdict;
 use crate::graph::{CopySource, Node, Op};
@@ -50,7 +51,25 @@ impl Solver {
             Some(_) => verdict = Verdict::Lost,
             None => {}
         }
-        Ok(Lookup::Unknown(verdict))
+        match self.look_up_shared(node, &key).await? {
+            Some(known) => Ok(known),
+            None => Ok(Lookup::Unknown(verdict)),
+        }
+    }
+
+    /// Asks the shared caches. The layer is only offered: it comes when something needs it.
+    async fn look_up_shared(&self, node: &Node, key: &Digest) -> Result<Option<Lookup>> {
+        let Some(shared) = &self.inner.around.shared else { return Ok(None) };
+        let Some(offer) = shared.find(key).await else { return Ok(None) };
+        let Offer { place, record } = offer.clone();
+        let (diff_id, created, name) = (record.diff_id, record.created, record.name);
+        let record = StepRecord { diff_id, created, name, shared: true };
+        // A time is read again when history is made of it.
+        if record.created.parse::<jiff::Timestamp>().is_err() || self.expired(node, &record) {
+            return Ok(None);
+        }
+        self.inner.layers.offer(offer);
+        Ok(Some(Lookup::Known { record, from: Some(place.to_string()) }))
     }
 
     /// Whether a record is older than this build allows. What a COPY makes of files is as good as on its first day; a

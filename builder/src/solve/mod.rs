@@ -14,7 +14,8 @@ mod progress;
 mod record;
 mod sources;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -26,8 +27,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
+use crate::cache::{Exported, Exporter, SharedCaches};
 use crate::context::LocalContext;
-use crate::copy::Fetched;
+use crate::copy::{Fetched, Owner};
 use crate::error::{Error, Result};
 use crate::event::{Reporter, StepId};
 use crate::explain::Verdict;
@@ -73,8 +75,25 @@ pub struct Surroundings {
     pub cache_ttl: Option<Duration>,
     /// How large the store may become.
     pub budget: Budget,
+    /// Caches that are asked after the store.
+    pub(crate) shared: Option<Arc<SharedCaches>>,
+    /// Who writes results to caches.
+    pub(crate) exporter: Option<Arc<Exporter>>,
+    /// Whether the directories of cache mounts come from shared caches and go there.
+    pub cache_mounts: bool,
     /// Stops everything.
     pub cancel: CancellationToken,
+}
+
+/// A cache mount that a command had.
+#[derive(Debug, Clone)]
+pub(crate) struct UsedMount {
+    /// Its directory.
+    pub(crate) path: PathBuf,
+    /// Its id.
+    pub(crate) name: String,
+    /// Who owns what is in it.
+    pub(crate) owner: Owner,
 }
 
 type Pending = Shared<BoxFuture<'static, Result<Arc<Solved>>>>;
@@ -95,6 +114,10 @@ struct Inner {
     pending: Mutex<HashMap<NodeId, Pending>>,
     progress: progress::Progress,
     notes: notes::Notes,
+    /// What every step made, for caches.
+    exported: Mutex<Vec<Exported>>,
+    /// The cache mounts that were used, by their key: where they are, their name and their owner.
+    mounts: Mutex<BTreeMap<Digest, UsedMount>>,
     /// The first failure: what the user sees, while the steps that it stopped only say that they were stopped.
     failure: OnceLock<Error>,
 }
@@ -102,8 +125,7 @@ struct Inner {
 impl Solver {
     /// A solver of `graph`.
     #[must_use]
-    pub fn new(graph: Arc<Graph>, around: Surroundings) -> Self {
-        let layers = Layers::new(around.store.clone(), around.client.clone(), &graph);
+    pub fn new(graph: Arc<Graph>, around: Surroundings, layers: Layers) -> Self {
         let progress = progress::Progress::new(around.reporter.clone());
         Self {
             inner: Arc::new(Inner {
@@ -115,6 +137,8 @@ impl Solver {
                 pending: Mutex::default(),
                 progress,
                 notes: notes::Notes::default(),
+                exported: Mutex::default(),
+                mounts: Mutex::default(),
                 failure: OnceLock::new(),
             }),
         }
@@ -145,6 +169,11 @@ impl Solver {
     #[must_use]
     pub fn layers(&self) -> &Layers {
         &self.inner.layers
+    }
+
+    /// The nodes whose layers are the filesystem of `id`.
+    pub(crate) fn chain(&self, id: NodeId) -> Vec<NodeId> {
+        self.inner.graph.chain(id)
     }
 
     async fn work(&self, id: NodeId) -> Result<Solved> {

@@ -8,7 +8,8 @@ use layer_store::Digest;
 use super::lookup::Lookup;
 use super::record::{self, StepRecord};
 use super::sources::Origin;
-use super::{Solver, key};
+use super::{Solver, UsedMount, key};
+use crate::cache::Exported;
 use crate::copy::{Request, Selection};
 use crate::dockerfile::Span;
 use crate::error::Result;
@@ -28,8 +29,9 @@ impl Solver {
             Lookup::Known { record, from } => (Verdict::Hit { from }, Some(record)),
             Lookup::Unknown(verdict) => (verdict, None),
         };
-        if record.is_some() {
+        if let Some(record) = &record {
             self.inner.progress.known(&node.name);
+            self.export(id, key, record);
         }
         self.note(id, verdict, Some(key));
         Ok(record)
@@ -53,6 +55,7 @@ impl Solver {
     pub(super) fn keep(&self, id: NodeId, key: &Digest, record: &StepRecord) -> Result<()> {
         let store = &self.inner.around.store;
         record::keep(store, key, record)?;
+        self.export(id, *key, record);
         let inputs = self.notes().get_mut(&id).and_then(|(_, report)| {
             report.key = Some(*key);
             report.inputs.take()
@@ -63,9 +66,35 @@ impl Solver {
         }
     }
 
-    /// Remembers a result under a further key.
-    pub(super) fn keep_also(&self, key: &Digest, record: &StepRecord) -> Result<()> {
-        record::keep(&self.inner.around.store, key, record)
+    /// Remembers a result under a further key. Blocks.
+    pub(super) fn keep_also(&self, id: NodeId, key: &Digest, record: &StepRecord) -> Result<()> {
+        self.export(id, *key, record);
+        if record.shared { Ok(()) } else { record::keep(&self.inner.around.store, key, record) }
+    }
+
+    /// Notes a result for caches, and sends it on its way to those that are written.
+    fn export(&self, id: NodeId, key: Digest, record: &StepRecord) {
+        let StepRecord { diff_id, created, name, .. } = record.clone();
+        let exported = Exported { node: Some(id), key, diff_id, created, name };
+        if let Some(exporter) = &self.inner.around.exporter {
+            exporter.add(&exported);
+        }
+        self.inner.exported.lock().unwrap_or_else(PoisonError::into_inner).push(exported);
+    }
+
+    /// What every step made, by its keys.
+    pub(crate) fn exported(&self) -> Vec<Exported> {
+        self.inner.exported.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes a cache mount that a command has.
+    pub(super) fn note_mount(&self, key: Digest, mount: UsedMount) {
+        self.inner.mounts.lock().unwrap_or_else(PoisonError::into_inner).insert(key, mount);
+    }
+
+    /// The cache mounts that commands had, by their keys.
+    pub(crate) fn used_mounts(&self) -> BTreeMap<Digest, UsedMount> {
+        self.inner.mounts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What was noted, inputs before the steps that use them.

@@ -17,6 +17,9 @@ pub(crate) struct StepRecord {
     pub(crate) created: String,
     /// The step, as people read it.
     pub(crate) name: String,
+    /// Whether a shared cache said so. Such a record is believed in this build, and never kept.
+    #[serde(skip)]
+    pub(crate) shared: bool,
 }
 
 /// The record of that key, whether or not the layer that it names is still here. A damaged record is none.

@@ -40,6 +40,16 @@ pub(crate) struct BuildArgs {
     /// Do not use earlier results of this stage
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     pub(crate) no_cache_filter: Vec<String>,
+    /// Where results are looked for after the store: `type=registry,ref=NAME`, `type=local,src=DIR`, or a name; of
+    /// several the first one that has a result
+    #[arg(long, value_name = "CACHE")]
+    pub(crate) cache_from: Vec<String>,
+    /// Where results are written: `type=registry,ref=NAME[,mode=max]`, `type=local,dest=DIR[,mode=max]` or `type=inline`
+    #[arg(long, value_name = "CACHE")]
+    pub(crate) cache_to: Vec<String>,
+    /// Directories of `RUN --mount=type=cache` come from `--cache-from` and go to `--cache-to` as well
+    #[arg(long)]
+    pub(crate) cache_mounts: bool,
     /// Do not use results of commands that are older, `12h` or `7d` for instance
     #[arg(long, value_name = "TIME")]
     pub(crate) cache_ttl: Option<String>,

@@ -39,7 +39,6 @@ const fn refused(name: &'static str, value: bool, reason: &'static str) -> Docke
     DockerFlag { name, short: None, value, state: State::Refused(reason) }
 }
 
-const LATER: &str = "the build cache is the local store so far; keep $RBUILD_ROOT between builds";
 const ATTESTATIONS: &str =
     "attestations are not written yet; a signer such as cosign can attach them after the push";
 const LIMITS: &str =
@@ -58,8 +57,8 @@ pub(crate) const FLAGS: &[DockerFlag] = &[
     works("build-arg"),
     works("build-context"),
     nothing("builder", true, "there is one builder, this program"),
-    refused("cache-from", true, LATER),
-    refused("cache-to", true, LATER),
+    works("cache-from"),
+    works("cache-to"),
     works("call"),
     refused("cgroup-parent", true, LIMITS),
     works("check"),

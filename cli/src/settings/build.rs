@@ -16,7 +16,7 @@ use layer_store::Platform;
 use registry_client::Reference;
 
 use super::values::{self, pairs};
-use super::{Environment, output};
+use super::{Environment, cache, output};
 use crate::args::build::BuildArgs;
 use crate::failure::{Failure, Result};
 
@@ -99,7 +99,7 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
             .map(values::bytes)
             .transpose()?,
         secrets: values::secrets(&args.secret, &args.ssh, environment)?,
-        cache_ttl: args.cache_ttl.as_deref().map(values::duration).transpose()?,
+        cache: cache::read(args)?,
     })
 }
 

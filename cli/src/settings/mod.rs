@@ -2,6 +2,7 @@
 //! environment; everything else is told.
 
 mod build;
+mod cache;
 mod environment;
 mod output;
 pub(crate) mod prune;

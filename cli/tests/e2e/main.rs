@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod build;
+mod cache;
 mod damage;
 mod disk;
 mod exchange;
@@ -11,5 +12,6 @@ mod inside;
 mod interrupt;
 mod kills;
 mod lab;
+mod model;
 mod real_input;
 mod toolkit;

@@ -10,7 +10,7 @@ use crate::error::IoContext as _;
 use crate::manifest::ManifestContent;
 use crate::store::graph::{Closure, MANIFEST_LIMIT};
 use crate::store::root_layout::check_marker;
-use crate::{Descriptor, Digest, Error, Manifest, Result, Store};
+use crate::{Descriptor, Error, Manifest, Result, Store};
 
 /// A layout in a directory. What it holds is not trusted: all that is taken from it is verified.
 #[derive(Debug)]
@@ -68,19 +68,28 @@ impl LayoutDirectory {
         }
     }
 
-    /// The bytes of a blob, for documents; `None` where the layout does not have it. They are not verified.
+    /// A blob of at most `limit` bytes, verified; `None` if the layout does not have it.
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] when there are more than `limit`.
-    pub fn read(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>> {
-        let path = self.path.join(blob_name(&Descriptor::new("", *digest, 0)));
+    /// [`Error::TooLarge`], [`Error::DigestMismatch`].
+    pub fn read(&self, blob: &Descriptor, limit: u64) -> Result<Option<Vec<u8>>> {
+        let path = self.path.join(blob_name(blob));
         let Some(file) = open_regular(&path)? else { return Ok(None) };
-        read_at_most(file, limit, &path).map(Some)
+        let mut bytes = Vec::new();
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes).context("read", &path)?;
+        if bytes.len() as u64 > limit {
+            return Err(Error::TooLarge { what: "blob", digest: blob.digest, limit });
+        }
+        let actual = crate::Digest::of(&bytes);
+        if actual != blob.digest {
+            return Err(Error::DigestMismatch { what: "blob", expected: blob.digest, actual });
+        }
+        Ok(Some(bytes))
     }
 
-    /// Takes one blob, if the layout has it.
-    fn take(&self, store: &Store, blob: &Descriptor) -> Result<bool> {
+    /// Takes one blob into the store, verified. Whether the layout has it.
+    pub fn take(&self, store: &Store, blob: &Descriptor) -> Result<bool> {
         let path = self.path.join(blob_name(blob));
         let Some(mut file) = open_regular(&path)? else { return Ok(false) };
         store.take_in(blob, &mut file)?;
