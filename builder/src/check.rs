@@ -39,7 +39,10 @@ pub fn check(request: &BuildRequest, store: Option<&Store>) -> Result<Vec<Diagno
 /// triggers. Each with the name that was probably meant. Arguments that need no declaration are not among them.
 pub fn unused_arguments(request: &BuildRequest, others: &BTreeSet<String>) -> Vec<String> {
     let (parsed, _) = dockerfile::parse(&request.dockerfile);
-    let (globals, _) = Globals::new(&parsed, request.options.given());
+    let options = &request.options;
+    // Which platform it is does not change which names are known.
+    let platform = options.platforms.first().unwrap_or(&options.build_platform);
+    let (globals, _) = Globals::new(&parsed, options.given(platform, None));
     let declared: BTreeSet<&str> = parsed.arguments().chain(others.iter().map(String::as_str)).collect();
     let special =
         |name: &str| PROXIES.contains(&name) || name.starts_with("BUILDKIT_") || name == "SOURCE_DATE_EPOCH";
@@ -81,9 +84,9 @@ impl Asked<'_> {
         let context = LintContext {
             build_args: options.build_args.clone(),
             named_contexts: options.contexts.keys().cloned().collect(),
-            platform: options.platform.clone(),
+            platform: options.platforms.first().cloned().unwrap_or_else(Platform::host),
             build_platform: options.build_platform.clone(),
-            target: options.target.clone(),
+            target: options.targets.last().cloned(),
             all_stages: self.all_stages,
             check,
             ignore: self.ignore,

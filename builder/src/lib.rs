@@ -6,15 +6,20 @@
 //! and calls [`Engine::build`]. The crate never prints and reads neither environment variables nor the home
 //! directory: settings come in as values, events go out through [`Reporter`].
 
+pub mod budget;
 pub mod build;
 mod cache_mount;
 pub mod check;
 pub mod context;
 pub mod copy;
 pub mod dockerfile;
+pub mod edit;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod exchange;
+pub mod explain;
+mod finish;
 pub mod graph;
 pub mod ignore;
 pub mod image;
@@ -22,6 +27,7 @@ pub mod input;
 pub mod lower;
 pub mod outline;
 pub mod output;
+pub mod plan;
 pub mod remote;
 pub mod resolve;
 pub mod sandbox;
@@ -29,9 +35,11 @@ pub mod sandbox_handle;
 pub mod secret;
 pub mod signal;
 pub mod solve;
+pub mod stored;
 pub mod users;
 
-pub use build::{BuildRequest, Built};
+pub use build::{BuildRequest, Built, BuiltImage};
 pub use engine::{Engine, EngineSettings};
 pub use error::{Error, Result};
 pub use event::{Event, Outcome, Reporter, StepId, Stream};
+pub use plan::Plan;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use layer_store::Platform;
 use rpds::HashTrieMap;
 
 use crate::build::BuildRequest;
@@ -12,7 +13,7 @@ use crate::dockerfile::mount::{Mount, parse_mount_with};
 use crate::dockerfile::stages::StageGraph;
 use crate::dockerfile::{self, Diagnostic, Span};
 use crate::error::{Error, Result};
-use crate::lower::target;
+use crate::lower::image_stage;
 
 /// A stage that can be built.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,8 +101,11 @@ pub fn targets(request: &BuildRequest) -> Result<Vec<Target>> {
 /// [`Error::Dockerfile`], and a target that does not exist.
 pub fn outline(request: &BuildRequest) -> Result<Outline> {
     let dockerfile = parsed(request)?;
-    let target = target(&dockerfile, &request.options)?;
-    let (globals, error) = Globals::new(&dockerfile, request.options.given());
+    let options = &request.options;
+    let target = image_stage(&dockerfile, options)?;
+    let platform = options.platforms.first().cloned().unwrap_or_else(Platform::host);
+    let (globals, error) =
+        Globals::new(&dockerfile, options.given(&platform, options.targets.last().map(String::as_str)));
     if let Some(error) = error {
         return Err(Error::Dockerfile(vec![error]));
     }

@@ -3,6 +3,7 @@
 
 mod args;
 mod auth_file;
+mod builds;
 mod catalog;
 mod commands;
 mod failure;

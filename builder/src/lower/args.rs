@@ -1,5 +1,7 @@
 //! What FROM sees, with errors at their places.
 
+use layer_store::Platform;
+
 use super::{LowerOptions, at};
 use crate::dockerfile::ast::{Dockerfile, Word};
 use crate::dockerfile::globals::{Given, Globals};
@@ -20,20 +22,20 @@ pub(crate) const PROXIES: [&str; 10] = [
 ];
 
 impl LowerOptions {
-    /// What the global scope depends on.
-    pub(crate) fn given(&self) -> Given<'_> {
-        Given {
-            build_args: &self.build_args,
-            platform: &self.platform,
-            build_platform: &self.build_platform,
-            target: self.target.as_deref(),
-        }
+    /// What the global scope of one platform and target depends on.
+    pub(crate) fn given<'a>(&'a self, platform: &'a Platform, target: Option<&'a str>) -> Given<'a> {
+        Given { build_args: &self.build_args, platform, build_platform: &self.build_platform, target }
     }
 }
 
 /// The global scope of a file.
-pub(super) fn globals(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<Globals> {
-    match Globals::new(dockerfile, options.given()) {
+pub(super) fn globals(
+    dockerfile: &Dockerfile,
+    options: &LowerOptions,
+    platform: &Platform,
+    target: Option<&str>,
+) -> Result<Globals> {
+    match Globals::new(dockerfile, options.given(platform, target)) {
         (globals, None) => Ok(globals),
         (_, Some(error)) => Err(Error::Dockerfile(vec![error])),
     }

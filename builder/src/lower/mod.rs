@@ -32,12 +32,13 @@ use self::stage::StageState;
 /// What a build is asked for, beside the Dockerfile.
 #[derive(Debug, Clone)]
 pub struct LowerOptions {
-    /// The stage to build, by name; `None` for the last one.
-    pub target: Option<String>,
+    /// The stages to build, by name; none for the last one. The last of them is the image, the others only have to
+    /// succeed.
+    pub targets: Vec<String>,
     /// `--build-arg`.
     pub build_args: BTreeMap<String, String>,
-    /// The platform of the image.
-    pub platform: Platform,
+    /// The platforms of the image, at least one; each gets its own image.
+    pub platforms: Vec<Platform>,
     /// The platform of this machine.
     pub build_platform: Platform,
     /// Settings that reach commands.
@@ -85,19 +86,51 @@ pub enum NoCache {
 /// What a build has to do.
 #[derive(Debug)]
 pub struct Lowered {
-    /// The operations.
+    /// The operations, of all platforms and targets: what is the same for two of them is one node.
     pub graph: Graph,
-    /// The image that is wanted.
-    pub image: TargetImage,
+    /// The image that is wanted, once for each platform.
+    pub images: Vec<TargetImage>,
+    /// Filesystems of further targets, which only have to succeed.
+    pub also: Vec<NodeId>,
+    /// What became of each stage, by platform and then in the order of the file.
+    pub stages: Vec<StageUse>,
     /// What should be known about the Dockerfile.
     pub warnings: Vec<Diagnostic>,
     /// The names that an ARG of a stage or of a base image's trigger declared.
     pub declared: BTreeSet<String>,
 }
 
+/// What a build has to do of a stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageUse {
+    /// Its name for people: `build`, `stage-2`.
+    pub name: String,
+    /// Its position among the stages.
+    pub index: usize,
+    /// The platform that it is built for.
+    pub platform: Platform,
+    /// Why it is needed; `None` for a stage that is dropped.
+    pub need: Option<Need>,
+    /// Its steps in order, its base image first.
+    pub steps: Vec<NodeId>,
+}
+
+/// Why a stage is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Need {
+    /// It is wanted itself.
+    Target,
+    /// A stage begins with it.
+    From(String),
+    /// A stage copies from it or mounts it.
+    Files(String),
+}
+
 /// The image that a stage makes, but for its layers.
 #[derive(Debug, Clone)]
 pub struct TargetImage {
+    /// The platform that it was asked for.
+    pub platform: Platform,
     /// Its filesystem.
     pub node: NodeId,
     /// Its configuration without `rootfs`, `history` and `created`.
@@ -106,43 +139,110 @@ pub struct TargetImage {
     pub history: Vec<HistoryEntry>,
 }
 
-/// Makes the graph for the stage that `options` want.
+/// Makes the graph for the stages and platforms that `options` want.
 ///
 /// # Errors
 ///
 /// [`Error::Dockerfile`] with the place of what is wrong; a base image that cannot be resolved.
 pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &Resolver) -> Result<Lowered> {
-    let globals = args::globals(dockerfile, options)?;
-    let target = target(dockerfile, options)?;
-    let stages = StageGraph::new(dockerfile, &globals);
-    let mut lowering = Lowering {
-        dockerfile,
-        options,
-        resolver,
-        globals,
-        stages,
+    let targets = targets(dockerfile, options)?;
+    let mut passes = Vec::new();
+    for platform in &options.platforms {
+        for (index, name) in &targets {
+            let globals = args::globals(dockerfile, options, platform, name.as_deref())?;
+            let stages = StageGraph::new(dockerfile, &globals);
+            let pass = Lowering {
+                dockerfile,
+                options,
+                platform,
+                resolver,
+                globals,
+                stages,
+                graph: Graph::default(),
+                finished: HashMap::new(),
+                heirs: HashMap::from([(*index, 1)]),
+                nodes: HashMap::new(),
+                depth: 0,
+                uses: HashMap::new(),
+                open: Vec::new(),
+                warnings: Vec::new(),
+                declared: BTreeSet::new(),
+            };
+            // Registries answer for all platforms side by side.
+            pass.prefetch(&pass.needed(*index));
+            passes.push((*index, pass));
+        }
+    }
+    let mut lowered = Lowered {
         graph: Graph::default(),
-        finished: HashMap::new(),
-        heirs: HashMap::from([(target, 1)]),
-        nodes: HashMap::new(),
-        depth: 0,
+        images: Vec::new(),
+        also: Vec::new(),
+        stages: Vec::new(),
         warnings: Vec::new(),
         declared: BTreeSet::new(),
     };
-    lowering.need(target).await?;
-    let stage = lowering.inherit(target)?;
-    Ok(Lowered {
-        image: TargetImage { node: stage.node, config: stage.config, history: stage.history },
-        graph: lowering.graph,
-        warnings: lowering.warnings,
-        declared: lowering.declared,
-    })
+    let last = targets.len();
+    for (at, (index, mut pass)) in passes.into_iter().enumerate() {
+        pass.graph = std::mem::take(&mut lowered.graph);
+        pass.note_need(index, Need::Target);
+        pass.work_out(index).await?;
+        let stage = pass.inherit(index)?;
+        if (at + 1) % last == 0 {
+            lowered.images.push(TargetImage {
+                platform: pass.platform.clone(),
+                node: stage.node,
+                config: stage.config,
+                history: stage.history,
+            });
+        } else {
+            lowered.also.push(stage.node);
+        }
+        report(&mut lowered.stages, dockerfile, pass.platform, pass.uses);
+        lowered.graph = pass.graph;
+        lowered.declared.extend(pass.declared);
+        for warning in pass.warnings {
+            if !lowered.warnings.contains(&warning) {
+                lowered.warnings.push(warning);
+            }
+        }
+    }
+    Ok(lowered)
+}
+
+/// Adds what one pass found of the stages to the report of all.
+fn report(
+    stages: &mut Vec<StageUse>,
+    dockerfile: &Dockerfile,
+    platform: &Platform,
+    mut uses: HashMap<usize, Use>,
+) {
+    for stage in &dockerfile.stages {
+        let Use { need, steps } = uses.remove(&stage.index).unwrap_or_default();
+        let known = stages.iter_mut().find(|known| known.index == stage.index && known.platform == *platform);
+        if let Some(known) = known {
+            known.need = known.need.take().or(need);
+            if known.steps.is_empty() {
+                known.steps = steps;
+            }
+            continue;
+        }
+        let (name, platform) = (names::stage(stage), platform.clone());
+        stages.push(StageUse { name, index: stage.index, platform, need, steps });
+    }
+}
+
+/// What a pass found of a stage.
+#[derive(Default)]
+struct Use {
+    need: Option<Need>,
+    steps: Vec<NodeId>,
 }
 
 /// The work at hand.
 struct Lowering<'a> {
     dockerfile: &'a Dockerfile,
     options: &'a LowerOptions,
+    platform: &'a Platform,
     resolver: &'a Resolver,
     globals: Globals,
     stages: StageGraph<'a>,
@@ -155,6 +255,10 @@ struct Lowering<'a> {
     nodes: HashMap<usize, NodeId>,
     /// How many stages wait for one that only a trigger named.
     depth: usize,
+    /// Why each stage is needed, and its steps.
+    uses: HashMap<usize, Use>,
+    /// The stages that are being worked out, the innermost last.
+    open: Vec<usize>,
     warnings: Vec<Diagnostic>,
     declared: BTreeSet<String>,
 }
@@ -163,12 +267,41 @@ struct Lowering<'a> {
 const MAX_DEPTH: usize = 50;
 
 impl Lowering<'_> {
-    /// Works out a stage and all that it needs, in the order of the file: each stands below what it needs, so that a
-    /// chain of stages of any length is a loop and not a recursion.
-    async fn need(&mut self, index: usize) -> Result<()> {
+    /// Remembers why a stage is needed; the first reason stays.
+    fn note_need(&mut self, index: usize, need: Need) {
+        self.uses.entry(index).or_default().need.get_or_insert(need);
+    }
+
+    /// Adds a node, as a step of the stage that is being worked out.
+    fn insert(&mut self, node: Node) -> NodeId {
+        let plain = matches!(node.op, Op::Scratch);
+        let id = self.graph.add(node);
+        if !plain {
+            self.note_step(id);
+        }
+        id
+    }
+
+    /// Remembers a node as a step of the stage that is being worked out.
+    fn note_step(&mut self, id: NodeId) {
+        let Some(index) = self.open.last() else { return };
+        let steps = &mut self.uses.entry(*index).or_default().steps;
+        if !steps.contains(&id) {
+            steps.push(id);
+        }
+    }
+
+    /// A stage and all that it needs, in the order of the file.
+    fn needed(&self, index: usize) -> Vec<usize> {
         let mut needed = self.stages.needed(index, |name| self.named_context(name).is_some());
         needed.sort_unstable();
-        let needed = self.unfinished(&needed);
+        needed
+    }
+
+    /// Works out a stage and all that it needs, in the order of the file: each stands below what it needs, so that a
+    /// chain of stages of any length is a loop and not a recursion.
+    async fn work_out(&mut self, index: usize) -> Result<()> {
+        let needed = self.unfinished(&self.needed(index));
         for index in &needed {
             if let Some(base) = self.base_stage(*index) {
                 *self.heirs.entry(base).or_default() += 1;
@@ -176,7 +309,9 @@ impl Lowering<'_> {
         }
         self.prefetch(&needed);
         for index in needed {
+            self.open.push(index);
             let state = self.lower_stage(&self.dockerfile.stages[index]).await?;
+            self.open.pop();
             self.nodes.insert(index, state.node);
             if self.heirs.contains_key(&index) {
                 self.finished.insert(index, state);
@@ -235,7 +370,7 @@ impl Lowering<'_> {
             return Err(at(span, "the triggers of base images need each other's stages too deeply"));
         }
         self.depth += 1;
-        let worked_out = Box::pin(self.need(index)).await;
+        let worked_out = Box::pin(self.work_out(index)).await;
         self.depth -= 1;
         worked_out?;
         self.nodes
@@ -282,10 +417,12 @@ impl Lowering<'_> {
                 return Err(at(span, format!("there is no stage number {index}")));
             }
             self.must_be_earlier(name, index, state, span)?;
+            self.note_need(index, Need::Files(state.stage.clone()));
             return self.stage_node(index, state, span).await.map(Origin::Node);
         }
         if let Some(index) = self.stages.named(name) {
             self.must_be_earlier(name, index, state, span)?;
+            self.note_need(index, Need::Files(state.stage.clone()));
             return self.stage_node(index, state, span).await.map(Origin::Node);
         }
         self.image_node(name, &state.platform, span).await.map(Origin::Node)
@@ -333,7 +470,14 @@ impl Lowering<'_> {
             Some(NamedContext::Archive(digest)) => CopySource::Archive(*digest),
             _ => return Origin::Context(name.to_owned()),
         };
-        Origin::Node(context_node(&mut self.graph, source))
+        Origin::Node(self.loaded(source))
+    }
+
+    /// The filesystem that a remote context is, as a step of this stage.
+    fn loaded(&mut self, source: CopySource) -> NodeId {
+        let id = context_node(&mut self.graph, source);
+        self.note_step(id);
+        id
     }
 
     /// A named context as a whole filesystem.
@@ -343,7 +487,7 @@ impl Lowering<'_> {
             Origin::Node(node) => node,
             Origin::Context(name) => {
                 let source = CopySource::Context { name, paths: vec![".".to_owned()] };
-                context_node(&mut self.graph, source)
+                self.loaded(source)
             }
         }
     }
@@ -358,7 +502,7 @@ impl Lowering<'_> {
     }
 
     fn resolved_node(&mut self, name: &str, resolved: &Resolved, span: Span) -> NodeId {
-        self.graph.add(Node {
+        self.insert(Node {
             name: format!("FROM {name}@{}", resolved.digest),
             op: Op::Image(resolved.base.clone()),
             span: Some(span),
@@ -390,7 +534,7 @@ impl Lowering<'_> {
     }
 
     fn scratch(&mut self) -> NodeId {
-        self.graph.add(Node {
+        self.insert(Node {
             op: Op::Scratch,
             name: "FROM scratch".to_owned(),
             span: None,
@@ -411,7 +555,7 @@ impl Lowering<'_> {
                 continue;
             }
             let stage = &self.dockerfile.stages[*index];
-            let platform = self.stage_platform(stage).unwrap_or_else(|_| self.options.platform.clone());
+            let platform = self.stage_platform(stage).unwrap_or_else(|_| self.platform.clone());
             tokio::spawn(self.resolver.resolve(image, &platform));
         }
     }
@@ -448,11 +592,24 @@ enum Origin {
     Context(String),
 }
 
-pub(crate) fn target(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<usize> {
+/// The stage that is the image.
+pub(crate) fn image_stage(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<usize> {
+    let targets = targets(dockerfile, options)?;
+    Ok(targets.last().map_or(0, |(index, _)| *index))
+}
+
+/// The stages that are wanted, by position, with the names they were asked for by.
+fn targets(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<Vec<(usize, Option<String>)>> {
     let Some(last) = dockerfile.stages.len().checked_sub(1) else {
         return Err(at(Span::default(), "the Dockerfile has no FROM"));
     };
-    let Some(name) = &options.target else { return Ok(last) };
+    if options.targets.is_empty() {
+        return Ok(vec![(last, None)]);
+    }
+    options.targets.iter().map(|name| Ok((target(dockerfile, name)?, Some(name.clone())))).collect()
+}
+
+fn target(dockerfile: &Dockerfile, name: &str) -> Result<usize> {
     if let Some(stage) = dockerfile.stage(name) {
         return Ok(stage.index);
     }

@@ -25,10 +25,10 @@ pub(crate) struct BuildArgs {
     /// A further context, for `FROM name` and `COPY --from=name`
     #[arg(long, value_name = "NAME=PLACE")]
     pub(crate) build_context: Vec<String>,
-    /// Stage to build [default: the last]
-    #[arg(long, value_name = "STAGE")]
-    pub(crate) target: Option<String>,
-    /// Platform of the image, `linux/amd64` for instance [default: this machine's]
+    /// Stage to build [default: the last]; of several the last is the image, the others only have to succeed
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    pub(crate) target: Vec<String>,
+    /// Platforms of the image, `linux/amd64,linux/arm64` for instance [default: this machine's]
     #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
     pub(crate) platform: Vec<String>,
     /// Label of the image
@@ -40,9 +40,13 @@ pub(crate) struct BuildArgs {
     /// Do not use earlier results of this stage
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     pub(crate) no_cache_filter: Vec<String>,
-    /// Ask registries for newer base images
-    #[arg(long)]
-    pub(crate) pull: bool,
+    /// Do not use results of commands that are older, `12h` or `7d` for instance
+    #[arg(long, value_name = "TIME")]
+    pub(crate) cache_ttl: Option<String>,
+    /// When registries are asked for base images that are here: `always`, `missing`, `newer` (which is content with
+    /// what is here if a registry cannot be reached) or `never`; without a value `always`
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always")]
+    pub(crate) pull: Option<String>,
     /// Send the image to where its names say
     #[arg(long)]
     pub(crate) push: bool,
@@ -80,6 +84,9 @@ pub(crate) struct BuildArgs {
     /// Write digests of the result to a file, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) metadata_file: Option<PathBuf>,
+    /// Say after the build why each step was done again or not
+    #[arg(long)]
+    pub(crate) explain: bool,
     /// Print nothing but the image's id
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -97,6 +104,10 @@ pub(crate) struct BuildArgs {
     /// this machine allows]
     #[arg(long, value_name = "RUNG")]
     pub(crate) isolation: Option<String>,
+    /// The most that the store may take of the disk, `20g` for instance: what was not used for longest goes, and a
+    /// build that needs more fails [default: `RBUILD_MAX_USED_SPACE`, else no limit]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_used_space: Option<String>,
     /// Steps that run at the same time [default: as many as there are processors]
     #[arg(long, value_name = "COUNT")]
     pub(crate) jobs: Option<std::num::NonZeroUsize>,

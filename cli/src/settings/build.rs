@@ -46,7 +46,9 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
     };
     let tags = args.tag.iter().map(|name| tag(name)).collect::<Result<Vec<_>>>()?;
     let (named_directories, contexts) = named_contexts(&args.build_context)?;
-    let (mut outputs, packing, output_tags) = output::read(&args.output)?;
+    let build_args = build_args(&args.build_arg, environment);
+    let epoch = epoch(&build_args, environment)?;
+    let (mut outputs, packing, output_tags) = output::read(&args.output, epoch.is_some())?;
     if args.push && !outputs.contains(&Output::Registry) {
         outputs.push(Output::Registry);
     }
@@ -59,8 +61,6 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
             Failure::usage("there is no name to push to").hint("add `-t registry.example/team/app:1.0`")
         );
     }
-    let build_args = build_args(&args.build_arg, environment);
-    let epoch = epoch(&build_args, environment)?;
     let allow = allowed(&args.allow)?;
     Ok(BuildRequest {
         dockerfile,
@@ -69,9 +69,9 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
         archives: HashMap::new(),
         named_directories,
         options: LowerOptions {
-            target: args.target.clone().filter(|target| !target.is_empty()),
+            targets: args.target.iter().filter(|target| !target.is_empty()).cloned().collect(),
             build_args,
-            platform: platform(&args.platform)?,
+            platforms: platforms(&args.platform)?,
             build_platform: Platform::host(),
             settings: ExecSettings {
                 extra_hosts: args.add_host.iter().map(|text| values::host(text)).collect::<Result<_>>()?,
@@ -87,12 +87,19 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
         },
         tags,
         labels: pairs("--label", &args.label)?,
-        pull: if args.pull { Pull::Always } else { Pull::Missing },
+        pull: pull(args.pull.as_deref())?,
         outputs,
         packing,
         jobs: jobs(args),
         epoch,
+        max_used_space: args
+            .max_used_space
+            .as_deref()
+            .or_else(|| environment.text("RBUILD_MAX_USED_SPACE"))
+            .map(values::bytes)
+            .transpose()?,
         secrets: values::secrets(&args.secret, &args.ssh, environment)?,
+        cache_ttl: args.cache_ttl.as_deref().map(values::duration).transpose()?,
     })
 }
 
@@ -258,15 +265,33 @@ fn epoch(build_args: &BTreeMap<String, String>, environment: &Environment) -> Re
     Ok(Some(seconds))
 }
 
-fn platform(texts: &[String]) -> Result<Platform> {
-    let mut platforms =
-        texts.iter().map(|text| text.parse::<Platform>().map_err(|error| Failure::usage(error.to_string())));
-    let first = platforms.next().transpose()?;
-    if platforms.next().is_some() {
-        return Err(Failure::new("several platforms in one build are not supported yet")
-            .hint("build each platform by itself"));
+/// The platforms of the image, each once; without any that of this machine.
+fn platforms(texts: &[String]) -> Result<Vec<Platform>> {
+    let mut platforms: Vec<Platform> = Vec::new();
+    for text in texts.iter().filter(|text| !text.is_empty()) {
+        let platform = match text.as_str() {
+            "local" => Platform::host(),
+            text => text
+                .parse()
+                .map_err(|error: layer_store::platform::InvalidPlatform| Failure::usage(error.to_string()))?,
+        };
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
     }
-    Ok(first.unwrap_or_else(Platform::host))
+    Ok(if platforms.is_empty() { vec![Platform::host()] } else { platforms })
+}
+
+/// `--pull` as Docker has it (a flag), and as Podman does (a word).
+fn pull(text: Option<&str>) -> Result<Pull> {
+    match text {
+        None | Some("missing" | "false") => Ok(Pull::Missing),
+        Some("always" | "true") => Ok(Pull::Always),
+        Some("newer") => Ok(Pull::Newer),
+        Some("never") => Ok(Pull::Never),
+        Some(other) => Err(Failure::usage(format!("`--pull={other}` means nothing"))
+            .hint("it is `always`, `missing`, `newer` or `never`")),
+    }
 }
 
 fn network(text: Option<&str>) -> Result<Network> {

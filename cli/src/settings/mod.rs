@@ -4,6 +4,7 @@
 mod build;
 mod environment;
 mod output;
+pub(crate) mod prune;
 mod registry;
 mod values;
 
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 
 pub(crate) use build::{ContextPlace, isolation, named_addresses, packing, place, request};
 pub(crate) use environment::Environment;
-pub(crate) use registry::{auth_file, client_settings};
+pub(crate) use registry::{auth_file, client_settings, platform};
 
 use crate::args::GlobalArgs;
 use crate::failure::{Failure, Result};
@@ -43,7 +44,7 @@ mod tests {
     use super::*;
 
     fn root(option: Option<&str>, root_user: bool, variables: &[(&str, &str)]) -> Option<PathBuf> {
-        let args = GlobalArgs { root: option.map(PathBuf::from), debug: false };
+        let args = GlobalArgs { root: option.map(PathBuf::from), ..GlobalArgs::default() };
         store_root(&args, &Environment::fake(root_user, variables)).ok()
     }
 

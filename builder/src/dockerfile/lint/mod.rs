@@ -22,6 +22,7 @@ use super::suggest::nearest;
 use super::{CheckControls, Diagnostic, Dockerfile, Level, Source, Span, Word};
 use crate::ignore::Matcher;
 pub use rules::{RULES, Rule};
+pub use stages::looks_like_secret;
 
 /// What is known besides the text.
 pub struct LintContext<'a> {

@@ -196,22 +196,8 @@ impl Walk<'_, '_> {
     }
 
     fn secret(&mut self, instruction: &Instruction, name: &str, span: Span) {
-        const DENIED: [&str; 10] = [
-            "apikey",
-            "auth",
-            "credential",
-            "credentials",
-            "key",
-            "password",
-            "pword",
-            "passwd",
-            "secret",
-            "token",
-        ];
-        const ALLOWED: [&str; 3] = ["public", "file", "version"];
-        let lower = name.to_lowercase();
-        let has = |words: &[&str]| lower.split('_').any(|part| words.contains(&part));
-        if has(&DENIED) && !has(&ALLOWED) {
+        if looks_like_secret(name) {
+            let lower = name.to_lowercase();
             let keyword = instruction.kind.name();
             let message =
                 format!("{keyword} `{name}` looks like a secret, and stays in the image's metadata");
@@ -340,4 +326,25 @@ impl Walk<'_, '_> {
             }
         }
     }
+}
+
+/// Whether a variable of that name probably holds a secret: BuildKit's words.
+#[must_use]
+pub fn looks_like_secret(name: &str) -> bool {
+    const DENIED: [&str; 10] = [
+        "apikey",
+        "auth",
+        "credential",
+        "credentials",
+        "key",
+        "password",
+        "pword",
+        "passwd",
+        "secret",
+        "token",
+    ];
+    const ALLOWED: [&str; 3] = ["public", "file", "version"];
+    let lower = name.to_lowercase();
+    let has = |words: &[&str]| lower.split('_').any(|part| words.contains(&part));
+    has(&DENIED) && !has(&ALLOWED)
 }
