@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use layer_store::Digest;
 
+use crate::context::git::GitError;
 use crate::dockerfile::{Diagnostic, Span};
 
 /// The result of a part of a build. Errors are shared, since several steps may wait for the one that failed.
@@ -34,6 +35,14 @@ pub enum Error {
         /// What to do.
         help: Option<String>,
     },
+    /// Another error, of which more is known to do about.
+    #[error("{source}")]
+    Hinted {
+        /// The error.
+        source: Arc<Error>,
+        /// What to do.
+        help: String,
+    },
     /// A command ended with a status that is not zero.
     #[error("the command `{command}` {ending}")]
     Command {
@@ -52,7 +61,7 @@ pub enum Error {
     Download(Arc<registry_client::DownloadError>),
     /// A git repository cannot be used.
     #[error(transparent)]
-    Git(Arc<crate::context::git::GitError>),
+    Git(Arc<GitError>),
     /// Files cannot be copied.
     #[error(transparent)]
     Copy(Arc<crate::copy::CopyError>),
@@ -156,6 +165,14 @@ impl Error {
         }
     }
 
+    /// With what to do about it, where that is known.
+    pub(crate) fn hinted(self, help: Option<String>) -> Self {
+        match help {
+            Some(help) => Self::Hinted { source: Arc::new(self), help },
+            None => self,
+        }
+    }
+
     /// Something wrong was asked for, and this is what to do about it.
     pub(crate) fn invalid_but(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self::Invalid { message: message.into(), help: Some(help.into()) }
@@ -167,12 +184,18 @@ impl Error {
         match self {
             Self::Step { source, .. } => source.hint(),
             Self::Invalid { help, .. } => help.clone(),
+            Self::Hinted { help, .. } => Some(help.clone()),
             Self::Registry { source, .. } | Self::Push { source, .. } | Self::Transfer(source) => {
                 source.hint()
             }
             Self::Store(error) => error.hint().map(str::to_owned),
             Self::Sandbox(error) => sandbox_hint(error),
             Self::Copy(error) => copy_hint(error),
+            Self::Git(error) => match &**error {
+                GitError::NoReference { nearest: Some(near), .. } => Some(format!("did you mean `{near}`?")),
+                GitError::Program(_) => Some("git contexts need `git` on this machine".to_owned()),
+                _ => None,
+            },
             Self::ImageNotHere { name } => Some(format!("`rbuild pull {name}` fetches it")),
             _ => None,
         }
@@ -221,7 +244,7 @@ shared_from! {
     Context: crate::context::ContextError,
     Copy: crate::copy::CopyError,
     Download: registry_client::DownloadError,
-    Git: crate::context::git::GitError,
+    Git: GitError,
     Sandbox: crate::sandbox::SandboxError,
     Store: layer_store::Error,
     Transfer: registry_client::Error,

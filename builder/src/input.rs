@@ -8,7 +8,7 @@ use std::sync::Arc;
 use layer_store::Store;
 
 use crate::context::{LocalContext, StatIndex};
-use crate::dockerfile::Source;
+use crate::dockerfile::{Source, nearest};
 use crate::error::{Error, Result};
 use crate::ignore::Matcher;
 
@@ -39,7 +39,25 @@ pub fn dockerfile(context: Option<&Path>, path: Option<&Path>) -> Result<Source>
     }
     let (path, error) =
         missing.ok_or_else(|| Error::Internal("no place to look for a Dockerfile".to_owned()))?;
-    Err(unreadable(path, error))
+    Err(unreadable(path, error).hinted(meant_file(path)))
+}
+
+/// The file beside a missing Dockerfile that was probably meant: one of a like name, or the only one that is called a
+/// Dockerfile.
+fn meant_file(path: &Path) -> Option<String> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = fs::read_dir(directory).ok()?.take(1000).filter_map(Result::ok);
+    let files = entries.filter(|entry| entry.path().is_file());
+    let mut names: Vec<String> = files.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    let wanted = path.file_name()?.to_str()?;
+    let like = |name: &&String| {
+        let lower = name.to_lowercase();
+        (lower.contains("dockerfile") || lower.contains("containerfile")) && !lower.ends_with(".dockerignore")
+    };
+    let near = nearest(wanted, names.iter().map(String::as_str));
+    let name = near.or_else(|| names.iter().find(like).map(String::as_str))?;
+    Some(format!("there is `{}`, which `--file` can name", directory.join(name).display()))
 }
 
 fn read(path: &Path) -> io::Result<String> {

@@ -12,7 +12,7 @@ use layer_store::digest::Hasher;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::git::GitSource;
-use crate::copy::Fetched;
+use crate::copy::{Fetched, begins_an_archive};
 use crate::dockerfile::Source;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -148,12 +148,17 @@ fn arrived(name: &str, fetched: Fetched) -> Result<Arrived> {
         [&[0x1f, 0x8b], b"BZh", &[0xfd, b'7', b'z', b'X', b'Z', 0], &[0x28, 0xb5, 0x2f, 0xfd]];
     let archive =
         compressed.iter().any(|magic| head.starts_with(magic)) || head.get(257..262) == Some(b"ustar");
+    let mut file: &File = &fetched.file;
+    file.rewind().map_err(failed)?;
     if archive {
+        if !begins_an_archive(file.try_clone().map_err(failed)?) {
+            return Err(Error::invalid(format!(
+                "`{name}` begins as an archive does and cannot be read as one: it is damaged, cut off, or no tar"
+            )));
+        }
         return Ok(Arrived::Archive(fetched));
     }
     let mut bytes = Vec::new();
-    let mut file: &File = &fetched.file;
-    file.rewind().map_err(failed)?;
     file.take(DOCKERFILE_LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > DOCKERFILE_LIMIT {
         return Err(Error::invalid(format!(

@@ -7,7 +7,11 @@ use std::process::Stdio;
 
 use layer_store::Digest;
 use layer_store::digest::Hasher;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use tokio::process::Command;
+
+use crate::dockerfile::nearest;
+use crate::dockerfile::values::parse_bool;
 
 /// A repository, what of it, and at which version.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,6 +26,10 @@ pub struct GitSource {
     pub keep_git_dir: bool,
     /// What the commit has to begin with.
     pub checksum: Option<String>,
+    /// Whether the repositories that it is made of come along; they do unless told otherwise.
+    pub submodules: bool,
+    /// Whether files have the time of their commit, and not that of the checkout.
+    pub commit_times: bool,
 }
 
 /// Why a repository cannot be used.
@@ -48,9 +56,11 @@ pub enum GitError {
         remote: String,
         /// As asked for.
         reference: String,
+        /// The branch or tag that was probably meant.
+        nearest: Option<String>,
     },
     /// The commit is another than the one that was expected.
-    #[error("`{remote}` is at commit {actual}, but `--checksum` says {expected}")]
+    #[error("`{remote}` is at commit {actual}, but the checksum says {expected}")]
     Checksum {
         /// The repository.
         remote: String,
@@ -58,6 +68,16 @@ pub enum GitError {
         expected: String,
         /// The commit.
         actual: String,
+    },
+    /// The directory is not in it.
+    #[error("`{remote}` has no directory `{directory}` at commit {commit}")]
+    NoDirectory {
+        /// The repository.
+        remote: String,
+        /// As asked for.
+        directory: String,
+        /// Where it was looked for.
+        commit: String,
     },
     /// The address has a part that means nothing.
     #[error("`{address}`: {reason}")]
@@ -77,6 +97,10 @@ impl GitSource {
     ///
     /// A query with a name that is not known.
     pub fn parse(address: &str) -> Option<Result<Self, GitError>> {
+        Self::try_parse(address).transpose()
+    }
+
+    fn try_parse(address: &str) -> Result<Option<Self>, GitError> {
         let (rest, fragment) =
             address.split_once('#').map_or((address, None), |(rest, fragment)| (rest, Some(fragment)));
         let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
@@ -91,7 +115,7 @@ impl GitSource {
             || (scp && !path.contains("://"));
         let github = path.starts_with("github.com/");
         if !is_git && !github {
-            return None;
+            return Ok(None);
         }
         let remote = if github { format!("https://{path}") } else { path.to_owned() };
         let mut source = Self {
@@ -100,6 +124,8 @@ impl GitSource {
             subdirectory: String::new(),
             keep_git_dir: false,
             checksum: None,
+            submodules: true,
+            commit_times: false,
         };
         if let Some(fragment) = fragment {
             let (reference, subdirectory) = fragment.split_once(':').unwrap_or((fragment, ""));
@@ -108,21 +134,40 @@ impl GitSource {
         }
         for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let wrong = |reason: String| GitError::Address { address: address.to_owned(), reason };
+            let flag = || match value {
+                "" => Ok(true),
+                text => parse_bool(text).ok_or_else(|| wrong(format!("`{name}={text}` is no boolean"))),
+            };
             match name {
-                "ref" | "tag" | "branch" | "commit" => source.reference = Some(value.to_owned()),
+                "ref" => source.reference = Some(value.to_owned()),
+                "tag" => source.reference = Some(format!("refs/tags/{value}")),
+                "branch" => source.reference = Some(format!("refs/heads/{value}")),
                 "subdir" => value.trim_matches('/').clone_into(&mut source.subdirectory),
-                "checksum" => source.checksum = Some(value.to_owned()),
-                "keep-git-dir" => source.keep_git_dir = matches!(value, "" | "1" | "true"),
-                "submodules" => {}
+                "checksum" | "commit" => source.checksum = Some(value.to_owned()),
+                "keep-git-dir" => source.keep_git_dir = flag()?,
+                "submodules" => source.submodules = flag()?,
+                "mtime" => {
+                    source.commit_times = match value {
+                        "checkout" => false,
+                        "commit" => true,
+                        _ => return Err(wrong(format!("`mtime={value}` is neither checkout nor commit"))),
+                    }
+                }
+                // Every commit is fetched by its name, where the server allows it.
+                "fetch-by-commit" => _ = flag()?,
                 _ => {
-                    return Some(Err(GitError::Address {
-                        address: address.to_owned(),
-                        reason: format!("`{name}` is not known in the query of a git address"),
-                    }));
+                    let known = nearest(name, QUERY);
+                    let meant = known.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
+                    return Err(wrong(format!("`{name}` is not known in the query of a git address{meant}")));
                 }
             }
         }
-        Some(Ok(source))
+        // A commit alone says which version.
+        if source.reference.is_none() && source.checksum.as_deref().is_some_and(is_commit) {
+            source.reference.clone_from(&source.checksum);
+        }
+        Ok(Some(source))
     }
 
     /// The commit that is meant, where nobody has to be asked: the reference is a whole one.
@@ -140,6 +185,7 @@ impl GitSource {
         } else {
             let output = self.git(None, "ls-remote", &["ls-remote", "--", &self.remote]).await?;
             let wanted = [
+                format!("{reference}^{{}}"),
                 format!("refs/tags/{reference}^{{}}"),
                 format!("refs/heads/{reference}"),
                 format!("refs/tags/{reference}"),
@@ -147,9 +193,14 @@ impl GitSource {
             ];
             let lines: Vec<(&str, &str)> = output.lines().filter_map(|line| line.split_once('\t')).collect();
             let found = wanted.iter().find_map(|name| lines.iter().find(|(_, known)| known == name));
-            found.map(|(commit, _)| (*commit).to_owned()).ok_or_else(|| GitError::NoReference {
-                remote: self.remote.clone(),
-                reference: reference.to_owned(),
+            found.map(|(commit, _)| (*commit).to_owned()).ok_or_else(|| {
+                let short = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
+                let names: Vec<String> = lines.iter().map(|(_, name)| short(name)).collect();
+                GitError::NoReference {
+                    remote: self.remote.clone(),
+                    reference: reference.to_owned(),
+                    nearest: nearest(&short(reference), names.iter().map(String::as_str)).map(str::to_owned),
+                }
             })?
         };
         match &self.checksum {
@@ -167,7 +218,7 @@ impl GitSource {
     pub fn key(&self, commit: &str) -> Digest {
         let mut hasher = Hasher::default();
         hasher.field("git").field(&self.remote).field(commit).field(&self.subdirectory);
-        hasher.field([u8::from(self.keep_git_dir)]);
+        hasher.field([self.keep_git_dir, self.submodules, self.commit_times].map(u8::from));
         hasher.finish()
     }
 
@@ -187,8 +238,25 @@ impl GitSource {
             .await?;
         }
         self.git(at, "checkout", &["checkout", "-q", "--detach", commit]).await?;
-        self.git(at, "submodule", &["submodule", "-q", "update", "--init", "--recursive", "--depth", "1"])
-            .await?;
+        if self.submodules {
+            let update = ["submodule", "-q", "update", "--init", "--recursive"];
+            let shallow = self.git(at, "submodule", &[&update[..], &["--depth", "1"]].concat()).await;
+            if shallow.is_err() {
+                self.git(at, "submodule", &update).await?;
+            }
+        }
+        if self.commit_times {
+            let time = self.git(at, "show", &["show", "-s", "--format=%ct", commit]).await?;
+            let time = time.trim().parse().unwrap_or(0);
+            set_times(directory, time).map_err(GitError::Program)?;
+        }
+        if !self.subdirectory.is_empty() && !directory.join(&self.subdirectory).is_dir() {
+            return Err(GitError::NoDirectory {
+                remote: self.remote.clone(),
+                directory: self.subdirectory.clone(),
+                commit: commit.to_owned(),
+            });
+        }
         if !self.keep_git_dir {
             let hidden = directory.join(".git");
             std::fs::remove_dir_all(&hidden).map_err(GitError::Program)?;
@@ -227,11 +295,38 @@ impl GitSource {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let errors = String::from_utf8_lossy(&output.stderr);
-        let message =
-            errors.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message").to_owned();
+        // What git gives up with comes last; why, stands before it.
+        let mut lines = errors.lines().filter(|line| !line.trim().is_empty());
+        let fatal = errors.lines().find(|line| line.starts_with("fatal:"));
+        let message = fatal.or_else(|| lines.next_back()).unwrap_or("no message").to_owned();
         Err(GitError::Failed { action, remote: self.remote.clone(), message })
     }
 }
+
+/// Gives every file below a directory one modification time, in seconds.
+fn set_times(directory: &Path, seconds: i64) -> io::Result<()> {
+    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    for entry in walkdir::WalkDir::new(directory).contents_first(true) {
+        let entry = entry.map_err(io::Error::other)?;
+        utimensat(CWD, entry.path(), &times, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
+}
+
+/// The names of a query.
+const QUERY: [&str; 10] = [
+    "ref",
+    "tag",
+    "branch",
+    "subdir",
+    "checksum",
+    "commit",
+    "keep-git-dir",
+    "submodules",
+    "mtime",
+    "fetch-by-commit",
+];
 
 fn is_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -249,6 +344,8 @@ mod tests {
             ("https://example.org/a.git#v1:sub/dir", "https://example.org/a.git", Some("v1"), "sub/dir"),
             ("https://example.org/a.git#:sub", "https://example.org/a.git", None, "sub"),
             ("https://example.org/a.git?ref=v1&subdir=x", "https://example.org/a.git", Some("v1"), "x"),
+            ("https://example.org/a.git?tag=v1", "https://example.org/a.git", Some("refs/tags/v1"), ""),
+            ("https://example.org/a.git?branch=b", "https://example.org/a.git", Some("refs/heads/b"), ""),
             ("git@example.org:team/a.git", "git@example.org:team/a.git", None, ""),
             ("git://example.org/a", "git://example.org/a", None, ""),
             ("ssh://git@example.org/a", "ssh://git@example.org/a", None, ""),
@@ -263,6 +360,15 @@ mod tests {
         for address in ["https://example.org/a.tar.gz", "https://example.org/a", "file", "a/b.git", "a:b"] {
             assert!(GitSource::parse(address).is_none(), "{address}");
         }
-        assert!(GitSource::parse("https://example.org/a.git?nope=1").unwrap().is_err());
+        for query in ["nope=1", "submodules=x", "mtime=now", "submodule=1"] {
+            assert!(
+                GitSource::parse(&format!("https://example.org/a.git?{query}")).unwrap().is_err(),
+                "{query}"
+            );
+        }
+        let all = "submodules=0&mtime=commit&keep-git-dir&fetch-by-commit=true&commit=0123456789";
+        let source = GitSource::parse(&format!("https://example.org/a.git?{all}")).unwrap().unwrap();
+        assert!(!source.submodules && source.commit_times && source.keep_git_dir);
+        assert_eq!((source.checksum.as_deref(), source.reference), (Some("0123456789"), None));
     }
 }

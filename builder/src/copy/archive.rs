@@ -98,6 +98,11 @@ impl Opened {
     }
 }
 
+/// Whether a file, from where it stands, decompresses and begins with a tar header.
+pub(crate) fn begins_an_archive(file: File) -> bool {
+    is_archive(Opened::File(file))
+}
+
 /// Whether the file decompresses and begins with a tar header.
 fn is_archive(opened: Opened) -> bool {
     let Ok(input) = decompress(opened.reader()) else { return false };

@@ -171,9 +171,12 @@ pub fn parse_mount_with(
     options.finish()
 }
 
-/// What can be said about a `--mount` before its variables are known: its CSV, and that `from` has
-/// none.
+/// What can be said about a `--mount` before its variables are known: everything where it has none,
+/// else its CSV, and that `from` has none.
 pub(crate) fn check_unexpanded(csv: &str) -> Result<(), MountError> {
+    if !csv.contains(['$', '\'', '\\', '`']) {
+        return parse_mount(csv).map(drop);
+    }
     for field in split_csv(csv)? {
         let Some((key, value)) = field.split_once('=') else { continue };
         let variable = value.find('$').is_some_and(|at| at + 1 != value.len());

@@ -16,10 +16,10 @@ use layer_store::{Digest, ImageConfig, Platform};
 
 use crate::context::git::GitSource;
 use crate::context::layout::LayoutSource;
-use crate::dockerfile::ast::{Dockerfile, Stage};
+use crate::dockerfile::ast::{Dockerfile, Stage, StageName};
 use crate::dockerfile::globals::Globals;
 use crate::dockerfile::stages::StageGraph;
-use crate::dockerfile::{Diagnostic, Span};
+use crate::dockerfile::{Diagnostic, Span, nearest};
 use crate::error::{Error, Result};
 use crate::graph::{CopyOp, CopySource, ExecSettings, Graph, Network, Node, NodeId, Op, Unpack};
 use crate::resolve::{Resolved, Resolver};
@@ -513,7 +513,14 @@ impl Lowering<'_> {
 
     async fn resolve(&self, name: &str, platform: &Platform, span: Span) -> Result<Arc<Resolved>> {
         let resolved = self.resolver.resolve(name, platform).await;
-        resolved.map_err(|source| unresolved(name, span, source))
+        resolved.map_err(|source| unresolved(name, span, source).hinted(self.meant_stage(name)))
+    }
+
+    /// The stage that was probably meant by an image that nobody has.
+    fn meant_stage(&self, name: &str) -> Option<String> {
+        let stages = self.dockerfile.stages.iter().filter_map(|stage| stage.name.as_ref());
+        let near = nearest(name, stages.map(StageName::as_str))?;
+        Some(format!("if the stage is meant, it is called `{near}`"))
     }
 
     async fn resolve_layout(
@@ -606,13 +613,9 @@ fn target(dockerfile: &Dockerfile, name: &str) -> Result<usize> {
     if let Some(stage) = dockerfile.stage(name) {
         return Ok(stage.index);
     }
-    let names: Vec<&str> = dockerfile
-        .stages
-        .iter()
-        .filter_map(|stage| stage.name.as_ref())
-        .map(crate::dockerfile::ast::StageName::as_str)
-        .collect();
-    let help = match crate::dockerfile::nearest(name, names.iter().copied()) {
+    let names: Vec<&str> =
+        dockerfile.stages.iter().filter_map(|stage| stage.name.as_ref()).map(StageName::as_str).collect();
+    let help = match nearest(name, names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if names.is_empty() => "no stage of this Dockerfile has a name".to_owned(),
         None => format!("the stages are {}", names.join(", ")),

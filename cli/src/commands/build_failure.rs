@@ -30,6 +30,7 @@ pub(super) fn explain(error: &Error, source: &Source) -> Failure {
             }
             failure.hint(error.hint())
         }
+        Error::Hinted { source: cause, help } => explain(cause, source).hint(help.clone()),
         other => Failure::of(other).hint(other.hint()),
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use builder::context::git::GitSource;
 use builder::dockerfile::Source;
+use builder::dockerfile::values::parse_bool;
 use builder::lower::NamedContext;
 use builder::remote::Arrived;
 use builder::{BuildRequest, Engine};
@@ -27,7 +28,9 @@ pub(super) async fn bring(
         }
         ContextPlace::Remote(address) => match GitSource::parse(address) {
             Some(git) => {
-                let git = git.map_err(|error| Failure::usage(error.to_string()))?;
+                let mut git = git.map_err(|error| Failure::usage(error.to_string()))?;
+                let keep = request.options.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
+                git.keep_git_dir |= keep.is_some_and(|text| parse_bool(text) == Some(true));
                 return place_context(engine, NamedContext::Git(git), file, request).await;
             }
             None => engine.fetch_context(address).await.map_err(explained)?,

@@ -127,8 +127,24 @@ pub(crate) fn place(text: &str) -> Result<ContextPlace> {
         return Ok(ContextPlace::Remote(text.to_owned()));
     }
     let problem = if path.exists() { "is not a directory" } else { "does not exist" };
-    Err(Failure::new(format!("the build context `{text}` {problem}"))
-        .hint("the last word of the command is the directory that COPY reads from, often `.`"))
+    let hint = meant_directory(path).unwrap_or_else(|| {
+        "the last word of the command is the directory that COPY reads from, often `.`".to_owned()
+    });
+    Err(Failure::new(format!("the build context `{text}` {problem}")).hint(hint))
+}
+
+/// The directory beside a missing one that was probably meant; for a file, the one that it is in.
+fn meant_directory(path: &Path) -> Option<String> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if path.is_file() {
+        let (file, context) = (path.display(), parent.display());
+        return Some(format!("if that is the Dockerfile: `--file {file} {context}`"));
+    }
+    let entries = std::fs::read_dir(parent).ok()?.take(1000).filter_map(std::result::Result::ok);
+    let directories = entries.filter(|entry| entry.path().is_dir());
+    let names: Vec<String> = directories.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let near = builder::dockerfile::nearest(path.file_name()?.to_str()?, names.iter().map(String::as_str))?;
+    Some(format!("did you mean `{}`?", path.with_file_name(near).display()))
 }
 
 fn is_address(text: &str) -> bool {
@@ -152,12 +168,9 @@ fn dockerfile(args: &BuildArgs, place: &ContextPlace) -> Result<(Source, Option<
     };
     let given = args.file.as_deref().map(Path::new);
     let mut source = builder::input::dockerfile(Some(context), given).map_err(|error| {
-        let failure = Failure::of(&error).hint(error.hint());
-        if given.is_none() {
-            failure.hint("`--file` names a Dockerfile of another name or place")
-        } else {
-            failure
-        }
+        let usual =
+            || given.is_none().then(|| "`--file` names a Dockerfile of another name or place".to_owned());
+        Failure::of(&error).hint(error.hint().or_else(usual))
     })?;
     let path = PathBuf::from(&source.name);
     if let Some(short) = source.name.strip_prefix("./") {

@@ -1,5 +1,5 @@
 //! Git repositories out of lines: entries change the work tree, `commit MESSAGE`, `branch NAME`, `switch NAME`,
-//! `tag NAME` and `annotated NAME` do what they say. Times and names are fixed, so that commit ids are the same on every machine.
+//! `tag NAME`, `annotated NAME` and `submodule REPOSITORY PATH` do what they say. Times and names are fixed, so that commit ids are the same on every machine.
 
 use std::fs;
 use std::path::Path;
@@ -18,18 +18,31 @@ pub(crate) fn make<'a>(lines: impl Iterator<Item = &'a str>, work: &Path, bare: 
                 git(work, &["add", "--all"])?;
                 git(work, &["commit", "--quiet", "--allow-empty", "-m", message])?;
             }
-            Some(("branch", name)) => git(work, &["checkout", "--quiet", "-b", name])?,
-            Some(("switch", name)) => git(work, &["checkout", "--quiet", name])?,
-            Some(("tag", name)) => git(work, &["tag", name])?,
-            Some(("annotated", name)) => git(work, &["tag", "-a", "-m", name, name])?,
+            Some(("branch", name)) => drop(git(work, &["checkout", "--quiet", "-b", name])?),
+            Some(("switch", name)) => drop(git(work, &["checkout", "--quiet", name])?),
+            Some(("tag", name)) => drop(git(work, &["tag", name])?),
+            Some(("submodule", rest)) => submodule(rest, work)?,
+            Some(("annotated", name)) => drop(git(work, &["tag", "-a", "-m", name, name])?),
             _ => place(work, &Entry::parse(line)?)?,
         }
     }
     git(work, &["clone", "--quiet", "--bare", ".", &bare.to_string_lossy()])?;
-    git(bare, &["update-server-info"])
+    git(bare, &["update-server-info"]).map(drop)
 }
 
-fn git(folder: &Path, arguments: &[&str]) -> Result<(), String> {
+/// Makes another repository of the case, which stands above this one, a part of it.
+fn submodule(rest: &str, work: &Path) -> Result<(), String> {
+    let (repository, path) = rest.split_once(' ').ok_or("the form is `submodule REPOSITORY PATH`")?;
+    let commit = git(&work.with_file_name(repository), &["rev-parse", "HEAD"])?;
+    let text = format!("[submodule \"{path}\"]\n\tpath = {path}\n\turl = ../{repository}\n");
+    fs::write(work.join(".gitmodules"), text).map_err(|error| error.to_string())?;
+    fs::create_dir_all(work.join(path)).map_err(|error| error.to_string())?;
+    git(work, &["update-index", "--add", "--cacheinfo", &format!("160000,{},{path}", commit.trim())])?;
+    git(work, &["add", ".gitmodules"])?;
+    git(work, &["commit", "--quiet", "-m", "submodule"]).map(drop)
+}
+
+fn git(folder: &Path, arguments: &[&str]) -> Result<String, String> {
     let time = "2024-05-06T07:08:09Z";
     let output = Command::new("git")
         .current_dir(folder)
@@ -42,7 +55,7 @@ fn git(folder: &Path, arguments: &[&str]) -> Result<(), String> {
         .output()
         .map_err(|error| format!("git: {error}"))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(format!("git {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr)))
 }

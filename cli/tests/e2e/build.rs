@@ -228,7 +228,15 @@ fn contexts_come_from_anywhere() {
         let mut archive = xtask::base_image::Rootfs::default();
         archive.file("Dockerfile", dockerfile, 0o644).unwrap();
         archive.file("file", b"content", 0o644).unwrap();
-        build(&["-t", "archive", "-"], &archive.finish().unwrap());
+        let archive = archive.finish().unwrap();
+        build(&["-t", "archive", "-"], &archive);
+        // One that was cut off is no Dockerfile, and no context without one either.
+        let mut command = lab.command(&["-t", "cut", "-"]);
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(&archive[..300]).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains("cut off"), "{said}");
     });
 }
 
