@@ -321,6 +321,11 @@ impl Error {
         }
     }
 
+    /// Whether a connection broke in the middle.
+    pub(crate) fn is_cut(&self) -> bool {
+        matches!(self, Self::Connection { source, .. } if source.kind == ConnectionKind::Cut)
+    }
+
     /// Whether the host could not be spoken with at all.
     pub(crate) fn is_unreachable(&self) -> bool {
         match self {

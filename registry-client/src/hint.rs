@@ -9,16 +9,23 @@ pub(crate) fn of(error: &Error) -> Option<String> {
         Error::Connection { place, source } => match source.kind {
             ConnectionKind::Tls if source.speaks_no_tls() => {
                 Some(format!(
-                    "`{}` does not speak TLS; if it is meant to be reached by plain http, name it in `insecure-registries`",
+                    "`{0}` does not speak TLS; if it is meant to be reached by plain http, say --insecure {0} or name it in `insecure-registries`",
                     place.host
                 ))
             }
-            ConnectionKind::Tls if source.message.contains("CertificateRequired") => Some(format!(
-                "`{}` wants a client certificate: put `client.cert` and `client.key` into its certs.d directory",
-                place.host
-            )),
+            // What servers say who miss a certificate; those of Go say the latter.
+            ConnectionKind::Tls
+                if ["CertificateRequired", "alert: BadCertificate"]
+                    .iter()
+                    .any(|text| source.message.contains(text)) =>
+            {
+                Some(format!(
+                    "`{}` wants a client certificate: give it with --cert and --key, or put `client.cert` and `client.key` into its certs.d directory",
+                    place.host
+                ))
+            }
             ConnectionKind::Tls => Some(format!(
-                "the certificate of `{}` is not trusted; give its authority with --cacert or in a certs.d directory, or name the host in `insecure-registries`",
+                "the certificate of `{0}` is not trusted; give its authority with --cacert or in a certs.d directory, or take any with --insecure {0}",
                 place.host
             )),
             ConnectionKind::Dial if source.is_unknown_name() => Some(format!(

@@ -1,7 +1,7 @@
 //! One blob to a registry: is it there, mount, session, bytes (distribution-spec, "Pushing Blobs").
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use layer_store::digest::Hasher;
 use layer_store::{Descriptor, Digest, Store};
@@ -28,6 +28,13 @@ pub(crate) struct Upload<'a> {
     pub(crate) blob: &'a Descriptor,
 }
 
+/// Where an upload's bytes come from.
+struct Feed<'a> {
+    content: &'a Arc<dyn Content>,
+    /// The most bytes that one request of the current try has taken.
+    moved: Arc<AtomicU64>,
+}
+
 /// How a mount ended.
 pub(crate) enum Mount {
     /// The repository has the blob.
@@ -50,6 +57,10 @@ pub(crate) struct Session {
 const LARGEST_SINGLE: u64 = 96 << 20;
 /// The size of a chunk: what a cut may cost, against a round trip for each.
 const CHUNK: u64 = 16 << 20;
+/// After so many bytes, a connection that breaks is no refusal.
+const WORTHWHILE: u64 = 1 << 20;
+/// How often a blob is begun again after a cut that cost all the registry had.
+const MOST_CUTS: u32 = 32;
 /// Records of open uploads.
 const SPACE: &str = "uploads";
 
@@ -98,7 +109,8 @@ impl Upload<'_> {
         let place = self.place(Operation::Upload);
         let mut session = opened;
         let mut chunk = (self.blob.size > LARGEST_SINGLE).then_some(CHUNK);
-        let mut failures = 0;
+        let feed = Feed { content, moved: Arc::default() };
+        let (mut failures, mut cuts) = (0, 0);
         loop {
             let mut current = match session.take() {
                 Some(session) => session,
@@ -108,7 +120,8 @@ impl Upload<'_> {
                 },
             };
             let before = current.offset;
-            let error = match self.attempt(&place, &mut current, chunk, content).await {
+            feed.moved.store(0, Ordering::Relaxed);
+            let error = match self.attempt(&place, &mut current, chunk, &feed).await {
                 Ok(()) => return self.forget(chunk).await,
                 Err(error) => error,
             };
@@ -141,8 +154,14 @@ impl Upload<'_> {
             // Only the registry knows how much it kept.
             session = self.ask(&place, &current.location).await;
             let kept = session.as_ref().map_or(0, |session| session.offset);
+            let moved = feed.moved.load(Ordering::Relaxed);
             if kept > before {
                 // A registry that takes something each time is worth going on with.
+                failures = 0;
+            } else if error.is_cut() && moved >= WORTHWHILE && cuts < MOST_CUTS {
+                // Some registries (distribution before 3) lose the session with the connection, and all that it had.
+                // On a line that breaks now and then, the next try may still get through.
+                cuts += 1;
                 failures = 0;
             } else if failures > self.client.settings().retries || (error.is_unreachable() && failures > 1) {
                 // Silence was waited out long enough the second time.
@@ -166,7 +185,7 @@ impl Upload<'_> {
         place: &Place,
         session: &mut Session,
         chunk: Option<u64>,
-        content: &Arc<dyn Content>,
+        feed: &Feed<'_>,
     ) -> Result<(), Error> {
         let state = self.client.transport.state(self.endpoint);
         let _permit = state.transfers.acquire().await.map_err(|error| Error::Setup(Box::new(error)))?;
@@ -174,11 +193,11 @@ impl Upload<'_> {
             let chunk = chunk.max(session.shortest_chunk);
             // What fits into the last request goes with it.
             while self.blob.size - session.offset > chunk {
-                self.patch(place, session, chunk, content).await?;
+                self.patch(place, session, chunk, feed).await?;
                 self.remember(session).await?;
             }
         }
-        self.put(place, session, content).await
+        self.put(place, session, feed).await
     }
 
     /// One chunk. What the registry says it has is what counts, and its newest address.
@@ -187,10 +206,10 @@ impl Upload<'_> {
         place: &Place,
         session: &mut Session,
         chunk: u64,
-        content: &Arc<dyn Content>,
+        feed: &Feed<'_>,
     ) -> Result<(), Error> {
         let length = chunk.min(self.blob.size - session.offset);
-        let mut call = self.write(place, Method::PATCH, session, length, content);
+        let mut call = self.write(place, Method::PATCH, session, length, feed);
         call.target = Target::Url(session.location.clone());
         let answer = self.client.transport.send(&call).await?;
         // Some registries say 201 or 204 here.
@@ -210,11 +229,11 @@ impl Upload<'_> {
     }
 
     /// All that is left, and the end.
-    async fn put(&self, place: &Place, session: &Session, content: &Arc<dyn Content>) -> Result<(), Error> {
+    async fn put(&self, place: &Place, session: &Session, feed: &Feed<'_>) -> Result<(), Error> {
         let mut location = session.location.clone();
         // What the registry put into the query is its own affair and stays as it is.
         location.query_pairs_mut().append_pair("digest", &self.blob.digest.to_string());
-        let mut call = self.write(place, Method::PUT, session, self.blob.size - session.offset, content);
+        let mut call = self.write(place, Method::PUT, session, self.blob.size - session.offset, feed);
         call.target = Target::Url(location);
         let answer = self.client.transport.send(&call).await?;
         if !matches!(answer.status.as_u16(), 200 | 201 | 202 | 204) {
@@ -230,7 +249,7 @@ impl Upload<'_> {
         method: Method,
         session: &Session,
         length: u64,
-        content: &Arc<dyn Content>,
+        feed: &Feed<'_>,
     ) -> Call<'_> {
         let is_whole = session.offset == 0 && method == Method::PUT;
         let mut call = Call::new(self.endpoint, place.clone(), method, "");
@@ -241,7 +260,7 @@ impl Upload<'_> {
             // Digits and a dash are always a valid header value.
             call.headers.extend(HeaderValue::from_str(&text).ok().map(|value| (CONTENT_RANGE, value)));
         }
-        call.body = self.part(session.offset, length, content);
+        call.body = self.part(session.offset, length, feed);
         call.repeatable = false;
         call
     }
@@ -305,14 +324,16 @@ impl Upload<'_> {
         hasher.finish()
     }
 
-    fn part(&self, offset: u64, length: u64, content: &Arc<dyn Content>) -> Body {
+    fn part(&self, offset: u64, length: u64, feed: &Feed<'_>) -> Body {
         let (reporter, digest) = (Arc::clone(&self.client.transport.reporter), self.blob.digest);
+        let moved = Arc::clone(&feed.moved);
         Body::Blob(BlobPart {
-            content: Arc::clone(content),
+            content: Arc::clone(feed.content),
             offset,
             length,
             sent: Arc::new(AtomicU64::new(0)),
             progress: Arc::new(move |sent| {
+                moved.fetch_max(sent, Ordering::Relaxed);
                 reporter.transfer(Transfer::Progress { digest, bytes: offset + sent });
             }),
         })

@@ -131,3 +131,24 @@ async fn a_download_that_is_cut_twenty_times_moves_little_twice() {
     assert!(registry.sent() < (size * 12 / 10) as u64, "{}", registry.sent());
     assert_eq!(store.read_blob(&Digest::of(&bytes), 1 << 30).unwrap(), bytes);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_is_cut_twenty_times_moves_little_twice() {
+    let registry = TestRegistry::start().await.unwrap();
+    let size = 112 * MIB;
+    let image = Image::new(6, &[size]);
+    let (_place, store) = store();
+    image.keep(&store);
+    let mut state = 11_u64;
+    for _ in 0..20 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let at = (state >> 33) % (16 * MIB as u64);
+        registry.inject(Fault::on("PATCH", "/uploads/").once(Action::CutUploadAfter(at)));
+    }
+    let name = reference(&format!("{}/team/app:1", registry.host()));
+    let (client, _) = client(|settings| settings.idle_timeout = Duration::from_secs(20));
+    let request = PushRequest { manifests: vec![image.manifest.clone()], ..PushRequest::default() };
+    client.push(&name, &store, request).await.unwrap();
+    assert_eq!(registry.blob("team/app", &Digest::of(&image.layers[0])).unwrap(), image.layers[0]);
+    assert!(registry.received() < (size * 12 / 10) as u64, "{}", registry.received());
+}

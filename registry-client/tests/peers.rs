@@ -2,62 +2,13 @@
 
 mod support;
 
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use layer_store::Platform;
 use registry_client::PushRequest;
+use support::peer::Peer;
 use support::{Image, client, reference, store};
-
-/// A docker-registry on a free port, which ends with the value.
-struct Peer {
-    child: Child,
-    port: u16,
-    _place: tempfile::TempDir,
-}
-
-impl Peer {
-    fn start(extra: &str) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), extra)
-    }
-
-    fn start_in(place: tempfile::TempDir, extra: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let config = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}\nhttp:\n  addr: 127.0.0.1:{port}\n{extra}",
-            root = place.path().join("data").display(),
-        );
-        let path = place.path().join("config.yml");
-        std::fs::write(&path, config).unwrap();
-        let child = Command::new("docker-registry")
-            .arg("serve")
-            .arg(&path)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the package docker-registry is needed for this test");
-        let peer = Self { child, port, _place: place };
-        let end = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < end, "docker-registry does not start");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        peer
-    }
-
-    fn name(&self, rest: &str) -> String {
-        format!("127.0.0.1:{}/{rest}", self.port)
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn skopeo(arguments: &[&str]) -> String {
     let output =

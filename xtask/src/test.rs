@@ -20,6 +20,8 @@ const PEERS: &[(&str, &str)] = &[
     ("libcap2-bin", "setcap"),
     ("attr", "getfattr"),
     ("libarchive-tools", "bsdtar"),
+    ("nginx-light", "nginx"),
+    ("openssl", "openssl"),
     ("git", "git"),
     ("ca-certificates", "update-ca-certificates"),
 ];

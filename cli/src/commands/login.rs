@@ -25,7 +25,12 @@ pub(super) async fn login(context: &Context, args: LoginArgs) -> Result<()> {
         None => ask("Username: ", "--username")?,
     };
     let password = match args.password {
-        Some(password) => password,
+        Some(password) => {
+            tell(
+                "warning: `--password` can be seen in the list of processes; `--password-stdin` keeps it out",
+            );
+            password
+        }
         None if args.password_stdin => password_from_stdin()?,
         None => ask_secretly("Password: ")?,
     };
@@ -34,6 +39,11 @@ pub(super) async fn login(context: &Context, args: LoginArgs) -> Result<()> {
     }
     check(context, &host, &user, &password).await?;
     let kept = file.store(&host, &user, &password)?;
+    if context.environment.text("DOCKER_AUTH_CONFIG").is_some() {
+        tell(
+            "warning: `DOCKER_AUTH_CONFIG` is set, and what it says of the registry comes before what was stored now",
+        );
+    }
     if args.json {
         let value = serde_json::json!({ "registry": host, "user": user, "kept": kept.trim_matches('`') });
         return print(&format!("{value:#}\n"));
@@ -57,7 +67,7 @@ pub(super) fn logout(context: &Context, args: &LogoutArgs) -> Result<()> {
 }
 
 fn file(context: &Context) -> Result<AuthFile> {
-    let path = settings::auth_file(&context.environment).ok_or_else(|| {
+    let path = settings::login_file(&context.environment).ok_or_else(|| {
         Failure::new("there is no place for credentials: neither `DOCKER_CONFIG` nor `HOME` is set")
     })?;
     AuthFile::open(path, context.environment.program_directories())

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 pub(crate) use build::{ContextPlace, isolation, named_addresses, packing, place, request};
 pub(crate) use environment::Environment;
-pub(crate) use registry::{auth_file, client_settings, platform};
+pub(crate) use registry::{client_settings, login_file, platform};
 
 use crate::args::GlobalArgs;
 use crate::failure::{Failure, Result};

@@ -150,8 +150,14 @@ fn credentials(environment: &Environment) -> CredentialSettings {
     }
 }
 
-/// Docker's `config.json`, which `rbuild login` writes, so that both programs know the same registries.
-pub(crate) fn auth_file(environment: &Environment) -> Option<PathBuf> {
+/// The file that `rbuild login` writes: the one that `REGISTRY_AUTH_FILE` names, which is asked before all others, or
+/// Docker's, so that both programs know the same registries.
+pub(crate) fn login_file(environment: &Environment) -> Option<PathBuf> {
+    environment.path("REGISTRY_AUTH_FILE").or_else(|| auth_file(environment))
+}
+
+/// Docker's `config.json`.
+fn auth_file(environment: &Environment) -> Option<PathBuf> {
     let directory = environment.path("DOCKER_CONFIG").or_else(|| Some(environment.home()?.join(".docker")));
     directory.map(|directory| directory.join("config.json"))
 }
@@ -263,5 +269,9 @@ mod tests {
         let file = |variables| auth_file(&Environment::fake(false, variables));
         assert_eq!(file(&[("HOME", "/h")]).unwrap(), Path::new("/h/.docker/config.json"));
         assert_eq!(file(&[("HOME", "/h"), ("DOCKER_CONFIG", "/d")]).unwrap(), Path::new("/d/config.json"));
+        let login = |variables| login_file(&Environment::fake(false, variables));
+        assert_eq!(login(&[("HOME", "/h")]).unwrap(), Path::new("/h/.docker/config.json"));
+        let named = [("HOME", "/h"), ("REGISTRY_AUTH_FILE", "/a.json")];
+        assert_eq!(login(&named).unwrap(), Path::new("/a.json"));
     }
 }

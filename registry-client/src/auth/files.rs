@@ -21,13 +21,13 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// An auth file that was read.
-pub(super) struct AuthFile {
+pub(crate) struct AuthFile {
     name: String,
     content: Content,
 }
 
 /// What an auth file says about a host.
-pub(super) enum Entry {
+pub(crate) enum Entry {
     /// The secret itself.
     Secret(Secret),
     /// Ask the program `docker-credential-<name>`.
@@ -79,7 +79,7 @@ impl AuthFile {
     }
 
     /// Reads the text of an auth file. Messages never show its content, which is secret.
-    pub(super) fn parse(name: &str, json: &[u8]) -> Result<Self, CredentialError> {
+    pub(crate) fn parse(name: &str, json: &[u8]) -> Result<Self, CredentialError> {
         let malformed = |reason: String| CredentialError::Malformed { source_name: name.to_owned(), reason };
         let value: serde_json::Value = serde_json::from_slice(json).map_err(|error| {
             malformed(format!("line {}, column {}: not JSON", error.line(), error.column()))
@@ -106,7 +106,7 @@ impl AuthFile {
     }
 
     /// The host's own helper, else the common store, else a plain entry (Docker's order).
-    pub(super) fn entry(&self, host: &str, repository: &str) -> Option<Entry> {
+    pub(crate) fn entry(&self, host: &str, repository: &str) -> Option<Entry> {
         let own = self.content.helpers.iter().find(|(key, _)| host_of_key(key) == host);
         if let Some((_, helper)) = own {
             // An empty name switches the store off for this host.

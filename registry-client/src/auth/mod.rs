@@ -2,7 +2,7 @@
 
 pub(crate) mod challenge;
 mod credentials;
-mod files;
+pub(crate) mod files;
 mod helper;
 pub(crate) mod scope;
 pub(crate) mod token;

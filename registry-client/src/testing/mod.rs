@@ -16,6 +16,7 @@
 mod fault;
 mod http;
 mod serve;
+pub mod text;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;

@@ -194,14 +194,22 @@ fn manifest(state: &mut State, request: &Request, repository: &str, name: &str, 
             .with("Docker-Content-Digest", digest.to_string())
             .with("Location", format!("/v2/manifests/{digest}"));
     }
-    let digest = name.parse().ok().or_else(|| repository.tags.get(name).copied());
     if request.method == "DELETE" {
-        let gone = digest.and_then(|digest| repository.manifests.remove(&digest));
-        return match gone {
-            Some(_) => Response::new(202, *b""),
-            None => error(404, "MANIFEST_UNKNOWN", "manifest unknown"),
+        // A tag goes alone, a manifest takes its tags along.
+        let gone = match name.parse::<Digest>() {
+            Ok(digest) => {
+                repository.tags.retain(|_, tagged| *tagged != digest);
+                repository.manifests.remove(&digest).is_some()
+            }
+            Err(_) => repository.tags.remove(name).is_some(),
+        };
+        return if gone {
+            Response::new(202, *b"")
+        } else {
+            error(404, "MANIFEST_UNKNOWN", "manifest unknown")
         };
     }
+    let digest = name.parse().ok().or_else(|| repository.tags.get(name).copied());
     match digest.and_then(|digest| Some((digest, repository.manifests.get(&digest)?))) {
         Some((digest, (kind, bytes))) => Response::new(200, Arc::clone(bytes))
             .with("Content-Type", kind.as_str())

@@ -289,6 +289,8 @@ impl Transport {
                 Ok(answer) if !is_last && answer.may_want_https() => {
                     first_answer = Some((*scheme, Some(answer)));
                 }
+                // There is TLS after all, and its own failure says more.
+                Ok(answer) if answer.may_want_https() && first_error.is_some() => break,
                 Ok(answer) => {
                     *known = Some(scheme);
                     return Ok((scheme, Some(answer)));

@@ -1,6 +1,8 @@
 //! What the tests share: a reporter that remembers, an image that is made up, a store in a temporary directory.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod peer;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
