@@ -229,3 +229,42 @@ fn a_filesystem_is_written_out_without_a_copy_in_the_store() {
         assert_eq!(fs::read(out.join("big")).unwrap().len(), 3_000_000);
     });
 }
+
+#[test]
+fn eight_builds_and_prunes_at_once_all_succeed_and_do_nothing_twice() {
+    as_each_user(&[], |lab| {
+        lab.write("big", vec![7; 500_000]);
+        let same = "FROM busybox:1\nCOPY big /big\nRUN --mount=type=cache,id=count,target=/c echo once >> /c/count && sleep 0.3\n";
+        let start = |number: u32| {
+            let file = format!("Dockerfile-{number}");
+            let text =
+                if number < 4 { same.to_owned() } else { format!("{same}RUN echo {number} > /number\n") };
+            lab.write(&file, text);
+            let mut command = lab.command(&["-f", &file, "-t", &format!("app:{number}"), "."]);
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        let mut builds: Vec<_> = (0..8).map(start).collect();
+        let mut prunes = 0;
+        while builds.iter_mut().any(|build| build.try_wait().unwrap().is_none()) {
+            lab.succeed(&["prune", "--filter", "until=1h"]);
+            prunes += 1;
+        }
+        for build in builds {
+            let output = build.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        assert!(prunes > 0);
+        lab.succeed(&["store", "check"]);
+        let count = walkdir::WalkDir::new(lab.path("home/store/mounts"))
+            .into_iter()
+            .filter_map(Result::ok)
+            .find(|entry| entry.file_name() == "count")
+            .expect("the cache directory");
+        assert_eq!(fs::read_to_string(count.path()).unwrap(), "once\n", "one step ran more than once");
+        for number in 0..8 {
+            let file = format!("Dockerfile-{number}");
+            let said = lab.succeed(&["-f", &file, "-t", &format!("app:{number}"), "."]);
+            assert!(said.contains("nothing to do"), "{said}");
+        }
+    });
+}

@@ -108,8 +108,11 @@ impl Read for Chunks {
 
 /// Bytes that are hashed, and perhaps written, by another thread while this one makes more.
 pub(crate) struct Stream<'a> {
+    /// Always as long as a chunk can be: to clear bytes that are read over would cost as much as to read them.
     chunk: Vec<u8>,
-    full: SyncSender<Vec<u8>>,
+    /// How many bytes of it are filled.
+    filled: usize,
+    full: SyncSender<(Vec<u8>, usize)>,
     spare: Receiver<Vec<u8>>,
     position: u64,
     output: Option<&'a mut dyn Write>,
@@ -125,22 +128,22 @@ pub(crate) fn hashing<'a, T>(
 ) -> Result<(Digest, T)> {
     let failed = |source| Error::Io { action: "write", path: "layer".into(), source };
     std::thread::scope(|scope| {
-        let (full, chunks) = sync_channel::<Vec<u8>>(WAITING);
+        let (full, chunks) = sync_channel::<(Vec<u8>, usize)>(WAITING);
         let (to_maker, spare) = sync_channel::<Vec<u8>>(2 * WAITING);
         let hashing = scope.spawn(move || {
             let mut copy = copy;
             let mut hasher = Hasher::default();
-            for chunk in chunks {
-                hasher.update(&chunk);
+            for (chunk, filled) in chunks {
+                hasher.update(&chunk[..filled]);
                 if let Some(copy) = &mut copy {
-                    copy.write_all(&chunk)?;
+                    copy.write_all(&chunk[..filled])?;
                 }
                 let _ = to_maker.try_send(chunk);
             }
             Ok::<Digest, io::Error>(hasher.finish())
         });
-        let chunk = Vec::with_capacity(CHUNK);
-        let mut stream = Stream { chunk, full, spare, position: 0, output, failed: None };
+        let chunk = vec![0; CHUNK];
+        let mut stream = Stream { chunk, filled: 0, full, spare, position: 0, output, failed: None };
         let made = make(&mut stream);
         stream.pass_on();
         let written = stream.failed.take();
@@ -161,13 +164,10 @@ impl Stream<'_> {
 
     /// Puts `bytes` in.
     pub(crate) fn put(&mut self, mut bytes: &[u8]) {
-        self.position += bytes.len() as u64;
         while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(CHUNK - self.chunk.len()));
-            self.chunk.extend_from_slice(now);
-            if self.chunk.len() == CHUNK {
-                self.pass_on();
-            }
+            let (now, later) = bytes.split_at(bytes.len().min(CHUNK - self.filled));
+            self.chunk[self.filled..][..now.len()].copy_from_slice(now);
+            self.fill(now.len());
             bytes = later;
         }
     }
@@ -194,19 +194,13 @@ impl Stream<'_> {
             if self.failed.is_some() {
                 return Err(io::Error::other("its copy cannot be written"));
             }
-            let start = self.chunk.len();
-            let room = (CHUNK - start).min(usize::try_from(left).unwrap_or(usize::MAX));
-            self.chunk.resize(start + room, 0);
-            let read = fill(source, &mut self.chunk[start..])?;
-            self.chunk.truncate(start + read);
-            each(&self.chunk[start..])?;
-            self.position += read as u64;
+            let room = (CHUNK - self.filled).min(usize::try_from(left).unwrap_or(usize::MAX));
+            let read = fill(source, &mut self.chunk[self.filled..][..room])?;
+            each(&self.chunk[self.filled..][..read])?;
             left -= read as u64;
+            self.fill(read);
             if read < room {
                 return Err(io::Error::other("it became shorter while it was read"));
-            }
-            if self.chunk.len() == CHUNK {
-                self.pass_on();
             }
         }
         if fill(source, &mut [0])? > 0 {
@@ -218,14 +212,20 @@ impl Stream<'_> {
     /// Puts all of `source` in.
     pub(crate) fn put_all(&mut self, source: &mut dyn Read) -> io::Result<()> {
         loop {
-            let start = self.chunk.len();
-            self.chunk.resize(CHUNK, 0);
-            let read = fill(source, &mut self.chunk[start..])?;
-            self.chunk.truncate(start + read);
-            self.position += read as u64;
-            if self.chunk.len() < CHUNK || self.failed.is_some() {
+            let room = CHUNK - self.filled;
+            let read = fill(source, &mut self.chunk[self.filled..])?;
+            self.fill(read);
+            if read < room || self.failed.is_some() {
                 return Ok(());
             }
+        }
+    }
+
+    /// Takes note of bytes that were put behind those that are there.
+    fn fill(&mut self, count: usize) {
+        self.position += count as u64;
+        self.filled += count;
+        if self.filled == CHUNK {
             self.pass_on();
         }
     }
@@ -233,14 +233,14 @@ impl Stream<'_> {
     fn pass_on(&mut self) {
         if self.failed.is_none()
             && let Some(output) = &mut self.output
-            && let Err(error) = output.write_all(&self.chunk)
+            && let Err(error) = output.write_all(&self.chunk[..self.filled])
         {
             self.failed = Some(error);
         }
-        let mut next = self.spare.try_recv().unwrap_or_else(|_| Vec::with_capacity(CHUNK));
-        next.clear();
+        let next = self.spare.try_recv().unwrap_or_else(|_| vec![0; CHUNK]);
+        let chunk = std::mem::replace(&mut self.chunk, next);
         // Nobody listens when the copy failed, which its thread tells.
-        let _ = self.full.send(std::mem::replace(&mut self.chunk, next));
+        let _ = self.full.send((chunk, std::mem::take(&mut self.filled)));
     }
 }
 
