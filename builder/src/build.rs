@@ -22,7 +22,7 @@ use crate::lower::{LowerOptions, Lowered, TargetImage, lower};
 use crate::output::{self, ImageLayers, Output, Packing};
 use crate::resolve::{Pull, Resolver};
 use crate::secret::Secrets;
-use crate::solve::{Solved, Solver, Surroundings};
+use crate::solve::{OnFailure, Solved, Solver, Surroundings};
 
 /// What is built, and what becomes of it.
 #[derive(Debug, Clone)]
@@ -55,6 +55,8 @@ pub struct BuildRequest {
     pub epoch: Option<i64>,
     /// Secrets and agents.
     pub secrets: Secrets,
+    /// Who may look at a command that failed.
+    pub on_failure: Option<Arc<dyn OnFailure>>,
 }
 
 /// A finished build.
@@ -114,6 +116,7 @@ impl Engine {
                 secrets: request.secrets.clone(),
                 jobs: request.jobs,
                 epoch: request.epoch,
+                on_failure: request.on_failure.clone(),
                 cancel: cancel.child_token(),
             },
         );

@@ -5,6 +5,7 @@ mod args;
 mod auth_file;
 mod catalog;
 mod commands;
+mod console;
 mod failure;
 mod place;
 mod progress;

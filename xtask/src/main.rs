@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask dist`.
+//! The project's chores: `cargo xtask demo`, `test`, `dist`, `isolation`.
 
 mod demo;
 mod dist;
@@ -14,6 +14,8 @@ usage: cargo xtask <chore>
   demo   builds rbuild and shows a whole build: base image, RUN, COPY --from, cache, push
   test   formatting, lints, unit, integration and end-to-end tests
   dist   the self-contained release binary, checked in an empty root
+  isolation
+         builds one Dockerfile as each user and in each container, and writes the table of docs/isolation.md
 
 `cargo xtask test` takes further words as `cargo test` does.
 ";
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(),
         ["test", ..] => test::run(&words[1..]),
         ["dist"] => dist::run(),
+        ["isolation"] => test::isolation(),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())

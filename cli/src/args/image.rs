@@ -141,3 +141,11 @@ pub(crate) struct PruneArgs {
     #[arg(short, long)]
     pub(crate) force: bool,
 }
+
+/// `rbuild doctor`
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// `text`, or `json` for programs
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    pub(crate) format: String,
+}

@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod docker_flags;
 pub(crate) mod image;
 mod route;
+pub(crate) mod run;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Build(Box<BuildArgs>),
     /// Check a Dockerfile and build nothing
     Check(Box<BuildArgs>),
+    /// Run a command in an image; what it changes is gone with it
+    Run(Box<run::RunArgs>),
     /// List images
     Images(image::ImagesArgs),
     /// Give an image another name
@@ -68,7 +71,7 @@ pub(crate) enum Command {
     /// Remove what no image and no cache needs
     Prune(image::PruneArgs),
     /// Show what this machine allows a build to do, and why
-    Doctor,
+    Doctor(image::DoctorArgs),
     /// Show the version
     Version,
     /// Image commands under Docker's newer names

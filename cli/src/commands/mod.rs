@@ -14,6 +14,7 @@ mod pull;
 mod push;
 mod remote;
 mod rmi;
+mod run;
 mod tag;
 mod version;
 
@@ -76,7 +77,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     // Threads that still wait for a peer must not hold the process back.
     runtime.shutdown_background();
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         // Whatever failed because it was stopped, it was the signal.
         Err(failure) => match context.status.get() {
             Some(status) => failure.exit(*status).report(),
@@ -85,8 +86,10 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     }
 }
 
-async fn dispatch(context: &Context, command: Command) -> Result<()> {
-    match command {
+/// Runs a command. The status of a success is that of the command itself in `rbuild run` only.
+async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
+    let done = match command {
+        Command::Run(args) => return run::run(context, &args).await,
         Command::Build(args) => build::run(context, *args).await,
         Command::Check(args) => check::run(&args, &context.environment),
         Command::Images(args) => images::run(context, &args),
@@ -99,13 +102,14 @@ async fn dispatch(context: &Context, command: Command) -> Result<()> {
         Command::Login(args) => login::login(context, args).await,
         Command::Logout(args) => login::logout(context, &args),
         Command::Prune(args) => prune::run(context, &args).await,
-        Command::Doctor => doctor::run(context).await,
+        Command::Doctor(args) => doctor::run(context, &args).await,
         Command::Version => version::run(context),
         // The parser has put them under their first names.
         Command::Image(_) | Command::System(_) => {
             Err(Failure::usage("this group of commands needs a command"))
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Cancels the work on the first Ctrl-C or SIGTERM: it ends in a moment, and what it had begun is taken back. Whoever

@@ -5,13 +5,15 @@ mod build;
 mod environment;
 mod output;
 mod registry;
+mod sandbox;
 mod values;
 
 use std::path::PathBuf;
 
-pub(crate) use build::{ContextPlace, isolation, named_addresses, packing, place, request};
+pub(crate) use build::{ContextPlace, isolation, named_addresses, network, packing, place, request};
 pub(crate) use environment::Environment;
 pub(crate) use registry::{auth_file, client_settings};
+pub(crate) use sandbox::settings as sandbox;
 
 use crate::args::GlobalArgs;
 use crate::failure::{Failure, Result};

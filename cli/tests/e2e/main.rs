@@ -8,3 +8,4 @@ mod images;
 mod interrupt;
 mod lab;
 mod real_input;
+mod run;
