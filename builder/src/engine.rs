@@ -72,6 +72,7 @@ impl Engine {
             jobs: 1,
             epoch: None,
             on_failure: None,
+            cache_ttl: None,
             cancel: CancellationToken::new(),
         }
     }

@@ -94,7 +94,7 @@ impl Engine {
         let mut graph = Graph::default();
         let node = context_node(&mut graph, source);
         let around = Surroundings { archives: archives.clone(), ..self.surroundings() };
-        let solver = Solver::new(graph, around);
+        let solver = Solver::new(Arc::new(graph), around);
         let solved = solver.solve(node).await.map_err(|error| solver.cause(error))?;
         let view = solver.layers().view(&solved.layers).await?;
         let candidates = path.map_or_else(|| vec!["Dockerfile", "dockerfile"], |path| vec![path]);

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use layer_store::Platform;
 use tokio_util::sync::CancellationToken;
@@ -111,7 +112,7 @@ impl Engine {
     fn fetcher(&self, image: Op, cancel: &CancellationToken) -> Solver {
         let mut graph = Graph::default();
         graph.add(Node { op: image, name: String::new(), span: None, stage: None, no_cache: false });
-        Solver::new(graph, Surroundings { cancel: cancel.child_token(), ..self.surroundings() })
+        Solver::new(Arc::new(graph), Surroundings { cancel: cancel.child_token(), ..self.surroundings() })
     }
 }
 

@@ -3,10 +3,12 @@
 
 mod args;
 mod auth_file;
+mod builds;
 mod catalog;
 mod commands;
 mod console;
 mod failure;
+mod findings;
 mod place;
 mod progress;
 mod settings;

@@ -128,6 +128,14 @@ pub enum Error {
         /// Which blob.
         digest: Digest,
     },
+    /// A part of an image is in none of the places where it was looked for.
+    #[error("{what} {digest} is not here, and no registry is known to have it")]
+    NowhereToBeHad {
+        /// `blob` or `manifest`.
+        what: &'static str,
+        /// Which.
+        digest: Digest,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] layer_store::Error),
@@ -171,6 +179,8 @@ pub enum Operation {
     Delete,
     /// Credentials are tried.
     Login,
+    /// Repositories are searched for.
+    Search,
 }
 
 /// What a registry answered instead of doing what was asked.
@@ -374,6 +384,9 @@ impl ConnectionFailure {
         };
         let message = if error.is_timeout() && error.is_connect() {
             "no connection within the time limit".to_owned()
+        } else if root.to_string().starts_with("no records found for") {
+            // The resolver shows its whole query.
+            "the name has no address".to_owned()
         } else {
             let text = root.to_string();
             text.split(" (os error ").next().unwrap_or_default().chars().take(300).collect()
@@ -384,6 +397,11 @@ impl ConnectionFailure {
     /// Whether there is TLS at the other end, and its or the client's certificate is what fails.
     pub(crate) fn is_about_certificates(&self) -> bool {
         self.kind == ConnectionKind::Tls && !self.speaks_no_tls()
+    }
+
+    /// Whether nothing answered because the name of the host is known to no server.
+    pub(crate) fn is_unknown_name(&self) -> bool {
+        self.kind == ConnectionKind::Dial && self.message == "the name has no address"
     }
 
     /// Whether what answered does not speak TLS.
@@ -410,7 +428,7 @@ impl fmt::Display for Place {
         }
         let way = match operation {
             Operation::Upload | Operation::PutManifest => "to",
-            Operation::Check | Operation::Delete | Operation::Login => "at",
+            Operation::Check | Operation::Delete | Operation::Login | Operation::Search => "at",
             _ => "from",
         };
         write!(f, " {way} `{host}`")
@@ -429,6 +447,7 @@ impl fmt::Display for Operation {
             Self::Referrers => "list the referrers of",
             Self::Delete => "delete",
             Self::Login => "log in for",
+            Self::Search => "search for",
         })
     }
 }

@@ -21,11 +21,19 @@ pub(crate) fn of(error: &Error) -> Option<String> {
                 "the certificate of `{}` is not trusted; give its authority with --cacert or in a certs.d directory, or name the host in `insecure-registries`",
                 place.host
             )),
+            ConnectionKind::Dial if source.is_unknown_name() => Some(format!(
+                "check the name `{}` and the network; behind a proxy set HTTPS_PROXY, and where there is no way out name a mirror",
+                place.host
+            )),
             _ => None,
         },
         Error::Token { source, .. } => of(source),
         Error::Credentials { .. } => Some("log in again, or remove the entry from the auth file".to_owned()),
         Error::Exhausted { attempts, .. } => attempts.iter().rev().find_map(|Attempt { error, .. }| of(error)),
+        Error::NowhereToBeHad { what: "manifest", .. } => Some(
+            "the index names images of platforms that were never fetched; choose what is there with --platform, or copy from the registry"
+                .to_owned(),
+        ),
         Error::Content { .. } => {
             Some("the registry or a proxy before it gave bytes that are not what the digest names; nothing of them was kept".to_owned())
         }

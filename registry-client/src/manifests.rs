@@ -146,7 +146,7 @@ impl Client {
     /// that. Where upstream cannot be reached, mirrors are believed.
     async fn pinned(&self, reference: &Reference) -> Result<Reference, Error> {
         let plan = self.settings().hosts.plan(reference)?;
-        let asks = self.settings().hosts.resolve == ResolvePolicy::Upstream;
+        let asks = plan.resolve == ResolvePolicy::Upstream;
         let Some(upstream) = plan.upstream().filter(|_| asks && plan.endpoints.len() > 1) else {
             return Ok(reference.clone());
         };
@@ -160,7 +160,11 @@ impl Client {
         }
     }
 
-    async fn manifest_at(&self, endpoint: &Endpoint, reference: &Reference) -> Result<Manifest, Error> {
+    pub(crate) async fn manifest_at(
+        &self,
+        endpoint: &Endpoint,
+        reference: &Reference,
+    ) -> Result<Manifest, Error> {
         let place = place(Operation::Manifest, endpoint, reference, None);
         let mut again = 0;
         loop {

@@ -1,5 +1,6 @@
-//! The project's chores: `cargo xtask demo`, `test`, `dist`, `isolation`.
+//! The project's chores: `cargo xtask demo`, `test`, `dist`, `isolation`, `bench`.
 
+mod bench;
 mod demo;
 mod dist;
 mod test;
@@ -16,6 +17,7 @@ usage: cargo xtask <chore>
   dist   the self-contained release binary, checked in an empty root
   isolation
          builds one Dockerfile as each user and in each container, and writes the table of docs/isolation.md
+  bench  what rbuild costs beside other tools: `bench store`, `bench run`
 
 `cargo xtask test` takes further words as `cargo test` does.
 ";
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         ["test", ..] => test::run(&words[1..]),
         ["dist"] => dist::run(),
         ["isolation"] => test::isolation(),
+        ["bench", ..] => bench::run(&words[1..]),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())

@@ -1,17 +1,25 @@
 //! What was typed.
 
 pub(crate) mod build;
+pub(crate) mod builds;
+pub(crate) mod call;
 pub(crate) mod docker_flags;
 pub(crate) mod image;
+pub(crate) mod look;
+pub(crate) mod manual;
+pub(crate) mod plan;
+pub(crate) mod registry;
 mod route;
 pub(crate) mod run;
+pub(crate) mod store;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use build::BuildArgs;
+use call::CheckArgs;
 
 /// Turns a Dockerfile into an OCI image, without a daemon and without root
 #[derive(Debug, Parser)]
@@ -31,15 +39,30 @@ pub(crate) struct Cli {
 }
 
 /// Options of every command.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct GlobalArgs {
     /// The store of images, layers and cache [default: $RBUILD_ROOT, else /var/lib/rbuild for root,
     /// else $XDG_DATA_HOME/rbuild]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub(crate) root: Option<PathBuf>,
+    /// Who says which digest a tag names where a registry has mirrors: the `first` to answer, `upstream`,
+    /// or a `mirror` only [default: $RBUILD_RESOLVE, else first]
+    #[arg(long, global = true, value_name = "WHO", help_heading = "Global options")]
+    pub(crate) resolve: Option<ResolveArg>,
     /// Log what the program does to standard error
     #[arg(short = 'D', long, global = true, help_heading = "Global options")]
     pub(crate) debug: bool,
+}
+
+/// Values of `--resolve`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ResolveArg {
+    /// The first endpoint that has the tag, mirrors before upstream
+    First,
+    /// Upstream; mirrors only when it cannot be reached
+    Upstream,
+    /// Mirrors only, where there are any
+    Mirror,
 }
 
 #[derive(Debug, Subcommand)]
@@ -47,9 +70,13 @@ pub(crate) enum Command {
     /// Build an image from a Dockerfile
     Build(Box<BuildArgs>),
     /// Check a Dockerfile and build nothing
-    Check(Box<BuildArgs>),
+    Check(Box<CheckArgs>),
     /// Run a command in an image; what it changes is gone with it
     Run(Box<run::RunArgs>),
+    /// Say what a build would do, and do nothing
+    Plan(Box<plan::PlanArgs>),
+    /// Say why the steps of the last build were done again or not
+    Why(plan::WhyArgs),
     /// List images
     Images(image::ImagesArgs),
     /// Give an image another name
@@ -58,8 +85,24 @@ pub(crate) enum Command {
     Rmi(image::RmiArgs),
     /// Show all that is known of images, as JSON
     Inspect(image::InspectArgs),
-    /// Show how an image came to be
+    /// Show how an image came to be, or without one the builds of the past
     History(image::HistoryArgs),
+    /// Print the whole log of a build
+    Logs(builds::LogsArgs),
+    /// Write a page with the timeline of a build
+    Report(builds::ReportArgs),
+    /// List files of an image
+    Ls(look::LsArgs),
+    /// Print files of an image
+    Cat(look::CatArgs),
+    /// Show what each layer of an image added, and what of it is wasted
+    Tree(look::TreeArgs),
+    /// Show what differs between two images
+    Diff(look::DiffArgs),
+    /// Write images into an archive
+    Save(look::SaveArgs),
+    /// Take images out of an archive
+    Load(look::LoadArgs),
     /// Fetch an image from a registry
     Pull(image::PullArgs),
     /// Send an image to a registry
@@ -68,10 +111,20 @@ pub(crate) enum Command {
     Login(image::LoginArgs),
     /// Remove the credentials for a registry
     Logout(image::LogoutArgs),
+    /// Look at the mirrors of registries
+    #[command(subcommand)]
+    Mirrors(registry::MirrorsCommand),
     /// Remove what no image and no cache needs
     Prune(image::PruneArgs),
+    /// Look after the store
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Show what this machine allows a build to do, and why
     Doctor(image::DoctorArgs),
+    /// Print a script that completes commands in a shell
+    Completion(manual::CompletionArgs),
+    /// Print manual pages
+    Man(manual::ManArgs),
     /// Show the version
     Version,
     /// Image commands under Docker's newer names
@@ -103,6 +156,10 @@ pub(crate) enum ImageCommand {
     Pull(image::PullArgs),
     /// Send an image to a registry
     Push(image::PushArgs),
+    /// Write images into an archive
+    Save(look::SaveArgs),
+    /// Take images out of an archive
+    Load(look::LoadArgs),
     /// Remove what no image and no cache needs
     Prune(image::PruneArgs),
 }
@@ -127,6 +184,8 @@ impl Command {
                 ImageCommand::History(args) => Self::History(args),
                 ImageCommand::Pull(args) => Self::Pull(args),
                 ImageCommand::Push(args) => Self::Push(args),
+                ImageCommand::Save(args) => Self::Save(args),
+                ImageCommand::Load(args) => Self::Load(args),
                 ImageCommand::Prune(args) => Self::Prune(args),
             },
             Self::System(SystemCommand::Prune(args)) => Self::Prune(args),
@@ -141,7 +200,11 @@ pub(crate) fn definition() -> clap::Command {
     let with_refused = |build: clap::Command| build.args(docker_flags::arguments());
     Cli::command()
         .mut_subcommand("build", with_refused)
-        .mut_subcommand("check", with_refused)
+        .mut_subcommand("check", |check| {
+            // What is checked is mostly what lies here.
+            with_refused(check).mut_arg("context", |context| context.required(false).default_value("."))
+        })
+        .mut_subcommand("plan", with_refused)
         .mut_subcommand("image", |image| image.mut_subcommand("build", with_refused))
 }
 
@@ -152,7 +215,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, cl
         .map_err(|mistake| definition.error(clap::error::ErrorKind::InvalidSubcommand, mistake))?;
     let matches = definition.try_get_matches_from_mut(words)?;
     let build = match matches.subcommand() {
-        Some(("build" | "check", build)) => Some(build),
+        Some(("build" | "check" | "plan", build)) => Some(build),
         Some(("image", image)) => image.subcommand_matches("build"),
         _ => None,
     };

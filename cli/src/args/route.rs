@@ -14,8 +14,8 @@ pub(super) fn with_command(
     while let Some(word) = words.get(at).and_then(|word| word.to_str()) {
         match word {
             "--debug" | "-D" => at += 1,
-            "--root" => at += 2,
-            _ if word.starts_with("--root=") => at += 1,
+            "--root" | "--resolve" => at += 2,
+            _ if word.starts_with("--root=") || word.starts_with("--resolve=") => at += 1,
             _ => break,
         }
     }

@@ -29,7 +29,7 @@ pub(super) fn open_with(
     let renderer = Kind::new(ProgressArg::Auto, quiet, terminal).start();
     let reporter: Arc<dyn Reporter> = renderer.clone();
     let transfers = Arc::new(Transfers::new(reporter.clone()));
-    let client = Client::new(settings::client_settings(&context.environment)?, transfers)?;
+    let client = Client::new(settings::client_settings(&context.global, &context.environment)?, transfers)?;
     let settings =
         EngineSettings { store_root: context.store_root()?, durability: Durability::Full, isolation };
     let engine = Engine::open(&settings, Arc::new(client), reporter).map_err(|error| {

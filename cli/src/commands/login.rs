@@ -74,7 +74,7 @@ fn host(text: Option<&str>) -> Result<String> {
 
 /// Asks the registry whether it knows these credentials, and sends no others.
 async fn check(context: &Context, host: &str, user: &str, password: &str) -> Result<()> {
-    let settings = settings::client_settings(&context.environment)?;
+    let settings = settings::client_settings(&context.global, &context.environment)?;
     let client = Client::new(settings, Arc::new(registry_client::Silent))?;
     Ok(client.try_login(host, user, password).await?)
 }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 pub(crate) use build::{ContextPlace, isolation, named_addresses, network, packing, place, request};
 pub(crate) use environment::Environment;
-pub(crate) use registry::{auth_file, client_settings};
+pub(crate) use registry::{auth_file, client_settings, platform};
 pub(crate) use sandbox::settings as sandbox;
 
 use crate::args::GlobalArgs;
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     fn root(option: Option<&str>, root_user: bool, variables: &[(&str, &str)]) -> Option<PathBuf> {
-        let args = GlobalArgs { root: option.map(PathBuf::from), debug: false };
+        let args = GlobalArgs { root: option.map(PathBuf::from), ..GlobalArgs::default() };
         store_root(&args, &Environment::fake(root_user, variables)).ok()
     }
 

@@ -4,22 +4,25 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use registry_client::{ClientSettings, CredentialSettings, HostSettings, ProxySettings};
+use clap::ValueEnum as _;
+use layer_store::Platform;
+use registry_client::{
+    ClientSettings, ConfigError, CredentialSettings, HostSettings, ProxySettings, ResolvePolicy,
+};
 
 use super::Environment;
+use crate::args::{GlobalArgs, ResolveArg};
 use crate::failure::{Failure, Result};
 
-/// Docker's own settings file.
-const SYSTEM_DAEMON_JSON: &str = "/etc/docker/daemon.json";
-
 /// All settings of the registry client.
-pub(crate) fn client_settings(environment: &Environment) -> Result<ClientSettings> {
+pub(crate) fn client_settings(args: &GlobalArgs, environment: &Environment) -> Result<ClientSettings> {
     let mut settings = ClientSettings {
-        hosts: hosts(environment, Path::new(SYSTEM_DAEMON_JSON))?,
+        hosts: hosts(environment, Path::new("/etc"))?,
         credentials: credentials(environment),
         proxies: ProxySettings::from_variables(|name| environment.text(name).map(str::to_owned)),
         ..ClientSettings::default()
     };
+    settings.hosts.resolve = resolve_policy(args, environment)?;
     settings.extra_ca.extend(environment.path("SSL_CERT_FILE"));
     let own = environment.config_home().map(|home| home.join("containers/certs.d"));
     let system = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
@@ -27,35 +30,102 @@ pub(crate) fn client_settings(environment: &Environment) -> Result<ClientSetting
     Ok(settings)
 }
 
-/// Mirrors and insecure registries. `RBUILD_DAEMON_JSON` stands alone; without it a user's own file comes before
-/// the machine's, so that the user's mirrors are asked first.
+/// The platform that was asked for, or this machine's.
+pub(crate) fn platform(text: Option<&str>) -> Result<Platform> {
+    text.map_or_else(
+        || Ok(Platform::host()),
+        |text| {
+            text.parse()
+                .map_err(|error: layer_store::platform::InvalidPlatform| Failure::usage(error.to_string()))
+        },
+    )
+}
+
+fn resolve_policy(args: &GlobalArgs, environment: &Environment) -> Result<ResolvePolicy> {
+    let variable = environment.text("RBUILD_RESOLVE").map(|text| {
+        ResolveArg::from_str(text, false).map_err(|_| {
+            Failure::usage(format!("`RBUILD_RESOLVE={text}` is none of `first`, `upstream` and `mirror`"))
+        })
+    });
+    Ok(match args.resolve.map(Ok).or(variable).transpose()? {
+        None | Some(ResolveArg::First) => ResolvePolicy::FirstAnswer,
+        Some(ResolveArg::Upstream) => ResolvePolicy::Upstream,
+        Some(ResolveArg::Mirror) => ResolvePolicy::Mirror,
+    })
+}
+
+/// Mirrors and insecure registries, from all places where people already say them; `docs/mirrors.md` has the order.
+/// `system` is `/etc`. `RBUILD_DAEMON_JSON` stands alone; without it a user's own file comes before the machine's, so
+/// that the user's mirrors are asked first.
 fn hosts(environment: &Environment, system: &Path) -> Result<HostSettings> {
     let mut hosts = HostSettings::default();
-    if let Some(path) = environment.path("RBUILD_DAEMON_JSON") {
-        let bytes = fs::read(&path).map_err(|error| {
-            Failure::new(format!(
-                "cannot read `{}`, which `RBUILD_DAEMON_JSON` names: {error}",
-                path.display()
-            ))
-        })?;
-        merge(&mut hosts, &path, &bytes)?;
+    let config_home = environment.config_home();
+    let own = |name: &str| config_home.as_ref().map(|home| home.join(name));
+    let pair = |name: &str| own(name).into_iter().chain([system.join(name)]).collect::<Vec<_>>();
+    let daemon_json = environment.path("RBUILD_DAEMON_JSON");
+    let registries = environment.path("RBUILD_REGISTRIES");
+    let own_files = match &registries {
+        Some(path) => vec![path.clone()],
+        None if daemon_json.is_some() => Vec::new(),
+        None => pair("rbuild/registries.toml"),
+    };
+    for path in &own_files {
+        let Some(text) = text_of(path, registries.as_ref().map(|_| "RBUILD_REGISTRIES"))? else { continue };
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        used(path, hosts.merge_registries_toml(&text, directory))?;
+    }
+    if let Some(path) = &daemon_json {
+        let text = text_of(path, Some("RBUILD_DAEMON_JSON"))?.unwrap_or_default();
+        used(path, hosts.merge_daemon_json(text.as_bytes()))?;
         return Ok(hosts);
     }
-    let own = environment.config_home().map(|home| home.join("rbuild/daemon.json"));
-    for path in own.iter().map(PathBuf::as_path).chain([system]) {
-        match fs::read(path) {
-            Ok(bytes) => merge(&mut hosts, path, &bytes)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Failure::new(format!("cannot read `{}`: {error}", path.display()))),
+    for directory in pair("containerd/certs.d").into_iter().chain([system.join("docker/certs.d")]) {
+        used(&directory, hosts.read_hosts_directory(&directory))?;
+    }
+    for path in registries_conf(environment, own("containers/registries.conf"), system) {
+        if let Some(text) = text_of(&path, None)? {
+            used(&path, hosts.merge_registries_conf(&text))?;
+        }
+    }
+    for path in own("rbuild/daemon.json").into_iter().chain([system.join("docker/daemon.json")]) {
+        if let Some(text) = text_of(&path, None)? {
+            used(&path, hosts.merge_daemon_json(text.as_bytes()))?;
         }
     }
     Ok(hosts)
 }
 
-fn merge(hosts: &mut HostSettings, path: &Path, bytes: &[u8]) -> Result<()> {
-    hosts
-        .merge_daemon_json(bytes)
-        .map_err(|error| Failure::new(format!("`{}` cannot be used: {}", path.display(), error.reason)))
+/// The files of containers-registries.conf(5): the variable's, or else the user's, or else the machine's with what lies
+/// in its directory, in the order of names.
+fn registries_conf(environment: &Environment, own: Option<PathBuf>, system: &Path) -> Vec<PathBuf> {
+    if let Some(path) = environment.path("CONTAINERS_REGISTRIES_CONF") {
+        return vec![path];
+    }
+    if let Some(own) = own.filter(|path| path.exists()) {
+        return vec![own];
+    }
+    let directory = fs::read_dir(system.join("containers/registries.conf.d"));
+    let mut more: Vec<PathBuf> =
+        directory.into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    more.retain(|path| path.extension().is_some_and(|extension| extension == "conf"));
+    more.sort();
+    std::iter::once(system.join("containers/registries.conf")).chain(more).collect()
+}
+
+/// The text of a settings file. One that is not there says nothing, unless a variable names it.
+fn text_of(path: &Path, variable: Option<&str>) -> Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && variable.is_none() => Ok(None),
+        Err(error) => {
+            let named = variable.map(|name| format!(", which `{name}` names")).unwrap_or_default();
+            Err(Failure::new(format!("cannot read `{}`{named}: {error}", path.display())))
+        }
+    }
+}
+
+fn used(path: &Path, result: std::result::Result<(), ConfigError>) -> Result<()> {
+    result.map_err(|error| Failure::new(format!("`{}` cannot be used: {}", path.display(), error.reason)))
 }
 
 /// Where credentials are looked for: what containers tools and Docker wrote, the nearest first.
@@ -83,25 +153,90 @@ pub(crate) fn auth_file(environment: &Environment) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
+    /// Files below a new directory whose `etc` is the machine's and `home` the user's; the hosts that they make.
+    fn of(files: &[(&str, &str)], variables: &[(&str, &str)]) -> (tempfile::TempDir, Result<HostSettings>) {
+        let place = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = place.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let home = place.path().join("home").to_str().unwrap().to_owned();
+        let mut all = vec![("XDG_CONFIG_HOME", home.clone())];
+        all.extend(
+            variables.iter().map(|(name, value)| (*name, value.replace("@", place.path().to_str().unwrap()))),
+        );
+        let all: Vec<(&str, &str)> = all.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let hosts = hosts(&Environment::fake(false, &all), &place.path().join("etc"));
+        (place, hosts)
+    }
+
+    fn endpoints(hosts: &HostSettings, name: &str) -> Vec<String> {
+        hosts.endpoints(&name.parse().unwrap()).unwrap()
+    }
+
     #[test]
     fn a_users_mirrors_come_first() {
-        let place = tempfile::tempdir().unwrap();
-        let own = place.path().join("rbuild/daemon.json");
-        let system = place.path().join("system.json");
-        fs::create_dir(own.parent().unwrap()).unwrap();
-        fs::write(&own, r#"{"registry-mirrors":["https://own.example"]}"#).unwrap();
-        fs::write(&system, r#"{"registry-mirrors":["https://system.example"]}"#).unwrap();
-        let config = place.path().to_str().unwrap();
+        let files = [
+            ("home/rbuild/daemon.json", r#"{"registry-mirrors":["https://own.example"]}"#),
+            ("etc/docker/daemon.json", r#"{"registry-mirrors":["https://system.example"]}"#),
+        ];
+        let (_place, both) = of(&files, &[]);
+        assert_eq!(
+            endpoints(&both.unwrap(), "debian"),
+            [
+                "own.example/library/debian",
+                "system.example/library/debian",
+                "registry-1.docker.io/library/debian"
+            ]
+        );
+        let (_place, alone) = of(&files, &[("RBUILD_DAEMON_JSON", "@/etc/docker/daemon.json")]);
+        assert_eq!(
+            endpoints(&alone.unwrap(), "debian"),
+            ["system.example/library/debian", "registry-1.docker.io/library/debian"]
+        );
+    }
 
-        let environment = Environment::fake(false, &[("XDG_CONFIG_HOME", config)]);
-        let names = |hosts: HostSettings| hosts.mirrors.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let both = hosts(&environment, &system).unwrap();
-        assert_eq!(names(both), ["https://own.example/", "https://system.example/"]);
+    #[test]
+    fn formats_have_an_order() {
+        let toml =
+            "[[registry]]\nprefix = \"a.example\"\n[[registry.mirror]]\nurl = \"https://own.example\"\n";
+        let conf =
+            "[[registry]]\nlocation = \"c.example\"\n[[registry.mirror]]\nlocation = \"conf.example\"\n";
+        let files = [
+            ("home/rbuild/registries.toml", toml),
+            ("etc/containerd/certs.d/a.example/hosts.toml", "[host.\"https://hosts.example\"]"),
+            ("etc/containerd/certs.d/b.example/hosts.toml", "[host.\"https://hosts.example\"]"),
+            ("etc/containers/registries.conf.d/10-x.conf", conf),
+            ("etc/docker/daemon.json", r#"{"registry-mirrors":["https://json.example"]}"#),
+        ];
+        let (_place, all) = of(&files, &[]);
+        let all = all.unwrap();
+        assert_eq!(endpoints(&all, "a.example/x"), ["own.example/x", "a.example/x"]);
+        assert_eq!(endpoints(&all, "b.example/x"), ["hosts.example/x", "b.example/x"]);
+        assert_eq!(endpoints(&all, "c.example/x"), ["conf.example/x", "c.example/x"]);
+        assert_eq!(endpoints(&all, "x/y"), ["json.example/x/y", "registry-1.docker.io/x/y"]);
+        let variables = [
+            ("RBUILD_REGISTRIES", "@/home/rbuild/registries.toml"),
+            ("RBUILD_DAEMON_JSON", "@/etc/docker/daemon.json"),
+        ];
+        let (_place, named) = of(&files, &variables);
+        let named = named.unwrap();
+        assert_eq!(endpoints(&named, "a.example/x"), ["own.example/x", "a.example/x"]);
+        assert_eq!(endpoints(&named, "c.example/x"), ["c.example/x"]);
+    }
 
-        let path = system.to_str().unwrap();
-        let environment =
-            Environment::fake(false, &[("XDG_CONFIG_HOME", config), ("RBUILD_DAEMON_JSON", path)]);
-        assert_eq!(names(hosts(&environment, &own).unwrap()), ["https://system.example/"]);
+    #[test]
+    fn the_option_comes_before_the_variable() {
+        let policy = |option, variable: &[(&str, &str)]| {
+            let args = GlobalArgs { resolve: option, ..GlobalArgs::default() };
+            resolve_policy(&args, &Environment::fake(false, variable))
+        };
+        let variable = [("RBUILD_RESOLVE", "mirror")];
+        assert_eq!(policy(None, &[]).unwrap(), ResolvePolicy::FirstAnswer);
+        assert_eq!(policy(None, &variable).unwrap(), ResolvePolicy::Mirror);
+        assert_eq!(policy(Some(ResolveArg::Upstream), &variable).unwrap(), ResolvePolicy::Upstream);
+        assert!(policy(None, &[("RBUILD_RESOLVE", "x")]).is_err());
     }
 
     #[test]

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use url::Url;
 
 use super::endpoint::{Endpoint, HostCertificates, Role, Schemes};
+use super::fields::{self, OneOrMany};
 use super::{HostSettings, is_loopback};
 use crate::error::ConfigError;
 use crate::reference::Reference;
@@ -59,22 +60,6 @@ struct Fields {
     dial_timeout: Option<String>,
 }
 
-#[derive(Deserialize, Clone)]
-#[serde(untagged)]
-enum OneOrMany<T> {
-    One(T),
-    Many(Vec<T>),
-}
-
-impl<T> OneOrMany<T> {
-    fn into_vec(self) -> Vec<T> {
-        match self {
-            Self::One(one) => vec![one],
-            Self::Many(many) => many,
-        }
-    }
-}
-
 impl HostsToml {
     /// Whether it is about `host`, and how closely (smaller is closer).
     pub(super) fn closeness(&self, host: &str) -> Option<u8> {
@@ -110,6 +95,7 @@ impl HostsToml {
                 namespace: None,
                 resolves: true,
                 pulls: true,
+                pushes: true,
                 ..server.endpoint(settings, reference)?
             },
         });
@@ -124,16 +110,7 @@ impl Entry {
         let path = |text: &str| directory.join(text);
         let capabilities = fields.capabilities;
         let can = |name: &str| capabilities.as_ref().is_none_or(|list| list.iter().any(|one| one == name));
-        let mut headers = HeaderMap::new();
-        for (name, values) in fields.header {
-            let header: HeaderName = name.parse().map_err(|_| format!("`{name}` is no header"))?;
-            for value in values.into_vec() {
-                let mut value: HeaderValue =
-                    value.parse().map_err(|_| format!("the value of `{name}` is no header"))?;
-                value.set_sensitive(true);
-                headers.append(header.clone(), value);
-            }
-        }
+        let headers = fields::headers(fields.header)?;
         let client = fields.client.map(OneOrMany::into_vec).unwrap_or_default().into_iter().next();
         let client = client.map(OneOrMany::into_vec).and_then(|pair| {
             let certificate = path(pair.first()?);
@@ -142,12 +119,8 @@ impl Entry {
         });
         let authorities: Vec<PathBuf> =
             fields.ca.map(OneOrMany::into_vec).unwrap_or_default().iter().map(|one| path(one)).collect();
-        let dial_timeout = match fields.dial_timeout.as_deref() {
-            None => None,
-            Some(text) => {
-                Some(duration(text).ok_or_else(|| format!("dial_timeout: `{text}` is no duration"))?)
-            }
-        };
+        let dial_timeout = fields.dial_timeout.as_deref().map(fields::duration).transpose();
+        let dial_timeout = dial_timeout.map_err(|error| format!("dial_timeout: {error}"))?;
         Ok(Self {
             url,
             resolves: can("resolve"),
@@ -220,19 +193,6 @@ pub(super) fn read(directory: &Path) -> Result<Vec<HostsToml>, ConfigError> {
         found.push(parse(host, &text, &path).map_err(named)?);
     }
     Ok(found)
-}
-
-/// Durations as Go writes them, as far as a time-out needs: `300ms`, `5s`, `1m`.
-fn duration(text: &str) -> Option<Duration> {
-    let end = text.find(|c: char| c.is_ascii_alphabetic())?;
-    let (number, unit) = text.split_at(end);
-    let seconds = match unit {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" => 60.0,
-        _ => return None,
-    };
-    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
 }
 
 #[cfg(test)]

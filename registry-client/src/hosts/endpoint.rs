@@ -29,6 +29,8 @@ pub(crate) struct Endpoint {
     pub(crate) resolves: bool,
     /// Whether it is asked for content by digest.
     pub(crate) pulls: bool,
+    /// Whether it takes what is pushed.
+    pub(crate) pushes: bool,
     /// The registry whose content is asked for, for proxies that serve several (containerd's `ns`).
     pub(crate) namespace: Option<String>,
     /// Sent with each request to the endpoint itself.
@@ -37,6 +39,8 @@ pub(crate) struct Endpoint {
     pub(crate) certificates: HostCertificates,
     /// How long a connection may take, where that is set.
     pub(crate) connect_timeout: Option<Duration>,
+    /// How many blobs and ranges of blobs may move at the same time, where that is set.
+    pub(crate) connections: Option<usize>,
     /// The address of the one blob that is to be had here, of a foreign layer.
     pub(crate) foreign: Option<Url>,
 }
@@ -89,10 +93,12 @@ impl Endpoint {
             has_alternatives: false,
             resolves: true,
             pulls: true,
+            pushes: true,
             namespace: None,
             headers: HeaderMap::new(),
             certificates: HostCertificates::default(),
             connect_timeout: None,
+            connections: None,
             foreign: None,
         }
     }
@@ -109,7 +115,7 @@ impl Endpoint {
         let api = format!("{}/v2", url.path().trim_end_matches('/'));
         let domain = if authority == "registry-1.docker.io" { "docker.io" } else { &authority };
         let own = Self::upstream(settings, domain, repository);
-        Ok(Self { role: Role::Mirror, schemes, verify, api, authority, ..own })
+        Ok(Self { role: Role::Mirror, schemes, verify, api, authority, pushes: false, ..own })
     }
 }
 

@@ -3,11 +3,14 @@
 mod containerd;
 mod daemon_json;
 mod endpoint;
+mod fields;
 mod insecure;
 mod registries_conf;
+mod registries_toml;
 
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use url::Url;
 
 use crate::error::{ConfigError, Error};
@@ -31,18 +34,23 @@ pub struct HostSettings {
     pub certs_dirs: Vec<PathBuf>,
     hosts_tomls: Vec<containerd::HostsToml>,
     rules: Vec<registries_conf::Rule>,
+    own_rules: Vec<registries_toml::Rule>,
 }
 
 /// Who says which digest a tag names, where a registry has mirrors. Content is verified by digest in every case.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ResolvePolicy {
     /// The first endpoint that has the tag, mirrors before upstream: Docker's own rule, which costs nothing and works
     /// where upstream cannot be reached.
     #[default]
+    #[serde(rename = "first")]
     FirstAnswer,
     /// Upstream, by a HEAD request that Docker Hub does not count; mirrors only when upstream cannot be reached. Costs one
     /// round trip, and a mirror that is behind is not believed.
     Upstream,
+    /// Only mirrors, where there are any: for networks from which upstream cannot be reached, or must not be.
+    Mirror,
 }
 
 impl HostSettings {
@@ -73,8 +81,15 @@ impl HostSettings {
         Ok(())
     }
 
-    /// The endpoints that serve `reference`, from the first of these that knows it: a `hosts.toml` of its registry, the
-    /// longest rule of a `registries.conf`, the mirrors of a `daemon.json` (docker.io only), the registry itself.
+    /// Adds the rules of rbuild's own `registries.toml`. Paths in it are relative to `directory`.
+    pub fn merge_registries_toml(&mut self, text: &str, directory: &Path) -> Result<(), ConfigError> {
+        self.own_rules.extend(registries_toml::parse(text, directory)?);
+        Ok(())
+    }
+
+    /// The endpoints that serve `reference`, from the first of these that knows it: the longest rule of a
+    /// `registries.toml`, a `hosts.toml` of its registry, the longest rule of a `registries.conf`, the mirrors of a
+    /// `daemon.json` (docker.io only), the registry itself.
     pub(crate) fn plan(&self, reference: &Reference) -> Result<HostPlan, Error> {
         let domain = reference.domain();
         let nearest = self
@@ -82,7 +97,10 @@ impl HostSettings {
             .iter()
             .filter_map(|one| Some((one.closeness(domain)?, one)))
             .min_by_key(|(far, _)| *far);
-        let mut endpoints = if let Some((_, file)) = nearest {
+        let own = registries_toml::find(&self.own_rules, reference);
+        let mut endpoints = if let Some(rule) = own {
+            rule.endpoints(self, reference)?
+        } else if let Some((_, file)) = nearest {
             file.endpoints(self, reference)?
         } else if let Some(rule) = registries_conf::find(&self.rules, reference) {
             rule.endpoints(self, reference)?
@@ -91,7 +109,19 @@ impl HostSettings {
         };
         let has_alternatives = endpoints.len() > 1;
         endpoints.iter_mut().for_each(|endpoint| endpoint.has_alternatives = has_alternatives);
-        Ok(HostPlan { endpoints })
+        let resolve = own.and_then(registries_toml::Rule::resolve).unwrap_or(self.resolve);
+        if resolve == ResolvePolicy::Mirror && has_alternatives {
+            for upstream in endpoints.iter_mut().filter(|endpoint| endpoint.role == Role::Upstream) {
+                (upstream.resolves, upstream.pulls) = (false, false);
+            }
+        }
+        Ok(HostPlan { endpoints, resolve })
+    }
+
+    /// Where `reference` is asked for, in order, as `host/repository`: for showing to people.
+    pub fn endpoints(&self, reference: &Reference) -> Result<Vec<String>, Error> {
+        let plan = self.plan(reference)?;
+        Ok(plan.endpoints.iter().map(|one| format!("{}/{}", one.authority, one.repository)).collect())
     }
 
     /// Whether every mirror can be used as it is written.
@@ -126,6 +156,7 @@ impl HostSettings {
 #[derive(Debug, Clone)]
 pub(crate) struct HostPlan {
     pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) resolve: ResolvePolicy,
 }
 
 impl HostPlan {
@@ -140,10 +171,26 @@ impl HostPlan {
         self.endpoints.iter().filter(|one| one.pulls)
     }
 
-    /// The only endpoint that is written to.
+    /// The registry itself.
     pub(crate) fn upstream(&self) -> Option<&Endpoint> {
         self.endpoints.last()
     }
+
+    /// The only endpoint that is written to: the first that takes it.
+    pub(crate) fn for_push(&self, reference: &Reference) -> Result<&Endpoint, ConfigError> {
+        self.endpoints.iter().find(|one| one.pushes).ok_or_else(|| ConfigError {
+            file: "registries.toml".to_owned(),
+            reason: format!("nothing that serves `{}` may be pushed to", reference.name()),
+        })
+    }
+}
+
+/// Whether a rule for `prefix` is about `name` (`host/path`) on `domain`. `*.example.com` is every host below one.
+fn prefix_fits(prefix: &str, name: &str, domain: &str) -> bool {
+    if let Some(suffix) = prefix.strip_prefix('*') {
+        return suffix.starts_with('.') && domain.ends_with(suffix);
+    }
+    name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]

@@ -74,17 +74,11 @@ pub(super) fn parse(text: &str) -> Result<Vec<Rule>, ConfigError> {
 /// The rule with the longest prefix of the name.
 pub(super) fn find<'a>(rules: &'a [Rule], reference: &Reference) -> Option<&'a Rule> {
     let name = reference.name();
-    rules.iter().filter(|rule| rule.fits(&name, reference.domain())).max_by_key(|rule| rule.prefix.len())
+    let fits = |rule: &&Rule| super::prefix_fits(&rule.prefix, &name, reference.domain());
+    rules.iter().filter(fits).max_by_key(|rule| rule.prefix.len())
 }
 
 impl Rule {
-    fn fits(&self, name: &str, domain: &str) -> bool {
-        if let Some(suffix) = self.prefix.strip_prefix('*') {
-            return suffix.starts_with('.') && domain.ends_with(suffix);
-        }
-        name.strip_prefix(&self.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    }
-
     /// The mirrors in order, then the location.
     pub(super) fn endpoints(
         &self,
@@ -103,6 +97,7 @@ impl Rule {
         for mirror in &self.mirrors {
             let mut endpoint = self.place(settings, &mirror.location, &name, mirror.insecure);
             endpoint.role = Role::Mirror;
+            endpoint.pushes = false;
             endpoint.resolves = !self.by_digest_only && mirror.pull != Some(Pull::DigestOnly);
             endpoints.push(endpoint);
         }

@@ -18,20 +18,25 @@ pub(crate) struct HostState {
     /// Tokens by scope. The lock is held while one is fetched, so that a token is fetched once.
     pub(crate) tokens: tokio::sync::Mutex<Vec<Token>>,
     out_of_use: Mutex<Option<(Instant, String)>>,
-    /// Connections that may carry ranges of large blobs.
+    /// Connections that may carry blobs from their beginning.
+    pub(crate) transfers: Semaphore,
+    /// Connections that may carry ranges of large blobs beside those.
     pub(crate) ranges: Semaphore,
     /// Refusals of parallel ranges: a host that limits rates gets one connection per blob.
     pub(crate) range_refusals: AtomicUsize,
 }
 
 impl HostState {
-    pub(crate) fn new(ranges: usize) -> Self {
+    /// `connections` bounds all that carry blobs, where the host's settings say so.
+    pub(crate) fn new(ranges: usize, connections: Option<usize>) -> Self {
+        let transfers = connections.unwrap_or(Semaphore::MAX_PERMITS);
         Self {
             scheme: tokio::sync::Mutex::default(),
             challenges: Mutex::default(),
             tokens: tokio::sync::Mutex::default(),
             out_of_use: Mutex::default(),
-            ranges: Semaphore::new(ranges),
+            transfers: Semaphore::new(transfers),
+            ranges: Semaphore::new(ranges.min(transfers.saturating_sub(1))),
             range_refusals: AtomicUsize::new(0),
         }
     }
@@ -59,6 +64,6 @@ impl HostState {
     }
 
     pub(crate) fn takes_ranges(&self) -> bool {
-        self.range_refusals.load(Ordering::Relaxed) == 0
+        self.range_refusals.load(Ordering::Relaxed) == 0 && self.ranges.available_permits() > 0
     }
 }

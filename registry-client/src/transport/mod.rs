@@ -18,7 +18,7 @@ use rustls::RootCertStore;
 use url::Url;
 
 pub(crate) use answer::Answer;
-pub(crate) use body::{BlobPart, Body};
+pub(crate) use body::{BlobPart, Body, Content, LocalContent, received};
 pub(crate) use host::HostState;
 pub(crate) use retry::backoff;
 use retry::retry_after;
@@ -436,7 +436,7 @@ impl Transport {
     pub(crate) fn state(&self, endpoint: &Endpoint) -> Arc<HostState> {
         let key = format!("{}{}", endpoint.authority, endpoint.api);
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(HostState::new(RANGES_AT_ONCE));
+        let new = || Arc::new(HostState::new(RANGES_AT_ONCE, endpoint.connections));
         Arc::clone(hosts.entry(key).or_insert_with(new))
     }
 

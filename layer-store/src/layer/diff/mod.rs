@@ -22,7 +22,7 @@ use super::pipeline::{self, Stream};
 use super::tree::{TreeWriter, beneath};
 use super::{DiffOptions, Form, tar};
 use crate::error::IoContext as _;
-use crate::index::{Builder, Entry, Kind, PathBytes, path};
+use crate::index::{Entry, Kind, Known, PathBytes, Seen, path};
 use crate::store::Ownership;
 use crate::store::writing::{Sync, Unnamed};
 use crate::{Digest, Error, Index, Result, Store, View};
@@ -166,7 +166,7 @@ struct Diff<'a, 's, 'o> {
     tree: Option<TreeWriter>,
     headers: Vec<u8>,
     entries: Vec<Entry>,
-    inline: Vec<(PathBytes, Vec<u8>)>,
+    known: Known,
     /// Directories on the way to the present one that have no entry yet, outermost first.
     waiting: Vec<Entry>,
     /// The first entry of each file with several names, by device and inode.
@@ -205,7 +205,7 @@ impl<'a, 's, 'o> Diff<'a, 's, 'o> {
             tree: None,
             headers: Vec::new(),
             entries: Vec::new(),
-            inline: Vec::new(),
+            known: Known::default(),
             waiting: Vec::new(),
             links: HashMap::new(),
             links_below: None,
@@ -222,7 +222,7 @@ impl<'a, 's, 'o> Diff<'a, 's, 'o> {
         let Kind::File { size, .. } = entry.kind else { return self.emit_one(entry) };
         self.put_header(&entry)?;
         entry.kind = Kind::File { size, offset: self.stream.position() };
-        let mut inline = Builder::wants_inline(&entry.path, size).then(Vec::new);
+        let mut seen = Seen::new(&entry.path, size);
         let mut copy = match &mut self.tree {
             Some(tree) => Some(File::from(tree.file(&entry)?)),
             None => None,
@@ -237,9 +237,7 @@ impl<'a, 's, 'o> Diff<'a, 's, 'o> {
             None => &mut nothing,
         };
         let read = self.stream.put_file(source, size, |bytes| {
-            if let Some(inline) = &mut inline {
-                inline.extend_from_slice(bytes);
-            }
+            seen.update(bytes);
             match &mut copy {
                 Some(copy) if !cloned => io::Write::write_all(copy, bytes),
                 _ => Ok(()),
@@ -250,7 +248,7 @@ impl<'a, 's, 'o> Diff<'a, 's, 'o> {
         if let (Some(tree), Some(copy)) = (&mut self.tree, copy) {
             tree.finish_file(&entry, &OwnedFd::from(copy))?;
         }
-        self.inline.extend(inline.map(|bytes| (entry.path.clone(), bytes)));
+        self.known.take(self.entries.len(), &entry.path, seen);
         self.entries.push(entry);
         Ok(())
     }
@@ -273,7 +271,7 @@ impl<'a, 's, 'o> Diff<'a, 's, 'o> {
 
     fn finish(mut self) -> Result<(Index, Vec<Ownership>)> {
         self.stream.put(&tar::END);
-        let index = Index::canonical(self.entries, self.inline, self.stream.position());
+        let index = Index::canonical(self.entries, self.known, self.stream.position());
         let owners = self.tree.take().map(|tree| tree.finish(&index)).transpose()?;
         Ok((index, owners.unwrap_or_default()))
     }
