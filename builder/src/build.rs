@@ -28,7 +28,7 @@ use crate::lower::{LowerOptions, Lowered, TargetImage, lower};
 use crate::output::{Output, Packing};
 use crate::resolve::{Pull, Resolver};
 use crate::secret::Secrets;
-use crate::solve::{Layers, Solver, Surroundings};
+use crate::solve::{Layers, OnFailure, Solver, Surroundings};
 
 /// What is built, and what becomes of it.
 #[derive(Debug, Clone)]
@@ -63,6 +63,8 @@ pub struct BuildRequest {
     pub max_used_space: Option<u64>,
     /// Secrets and agents.
     pub secrets: Secrets,
+    /// Who may look at a command that failed.
+    pub on_failure: Option<Arc<dyn OnFailure>>,
     /// Shared caches, and how long results last.
     pub cache: CacheSettings,
 }
@@ -251,6 +253,7 @@ impl Engine {
             secrets: request.secrets.clone(),
             jobs: request.jobs,
             epoch: request.epoch,
+            on_failure: request.on_failure.clone(),
             cache_ttl: request.cache.ttl,
             shared,
             exporter,

@@ -1,5 +1,6 @@
 //! What builds share: the store, the registry client, the sandbox, and who is told.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,11 +8,15 @@ use layer_store::store::{Custodian, Durability};
 use layer_store::{Store, StoreOptions};
 use registry_client::Client;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
+use crate::budget::Budget;
 use crate::error::Result;
 use crate::event::Reporter;
 use crate::sandbox::{Isolation, SandboxSettings};
 use crate::sandbox_handle::SandboxHandle;
+use crate::secret::Secrets;
+use crate::solve::Surroundings;
 
 /// How an [`Engine`] is opened.
 #[derive(Debug, Clone)]
@@ -53,5 +58,27 @@ impl Engine {
         let options = StoreOptions { durability: settings.durability, custodian: Some(custodian) };
         let store = Arc::new(Store::open(&settings.store_root, options)?);
         Ok(Self { store, client, sandbox, reporter })
+    }
+
+    /// What a graph of one step is solved with: no contexts, no secrets, nobody who stops it.
+    pub(crate) fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            store: self.store.clone(),
+            client: self.client.clone(),
+            reporter: self.reporter.clone(),
+            sandbox: self.sandbox.clone(),
+            contexts: HashMap::new(),
+            archives: HashMap::new(),
+            secrets: Secrets::default(),
+            jobs: 1,
+            epoch: None,
+            on_failure: None,
+            cache_ttl: None,
+            budget: Budget::new(self.store.clone(), None),
+            shared: None,
+            exporter: None,
+            cache_mounts: false,
+            cancel: CancellationToken::new(),
+        }
     }
 }

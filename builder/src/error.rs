@@ -218,7 +218,9 @@ fn copy_hint(error: &crate::copy::CopyError) -> Option<String> {
 fn sandbox_hint(error: &crate::sandbox::SandboxError) -> Option<String> {
     use crate::sandbox::SandboxError as E;
     match error {
-        E::Refused { attempts } => attempts.iter().find_map(|(_, failure)| failure.remedy.clone()),
+        E::Refused { .. } => {
+            Some("stages without RUN can be built here; `rbuild doctor` says more".to_owned())
+        }
         E::Setup(failure) => failure.remedy.clone(),
         _ => None,
     }

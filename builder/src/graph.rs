@@ -4,12 +4,14 @@
 //! known when the graph is made.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use layer_store::{Digest, Platform};
 
 use crate::context::git::GitSource;
 use crate::dockerfile::Span;
 use crate::resolve::BaseImage;
+use crate::sandbox::Limits;
 
 /// Names a node of a [`Graph`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,6 +92,31 @@ pub struct ExecSettings {
     pub ulimits: Vec<(String, u64, u64)>,
     /// Host name inside.
     pub hostname: Option<String>,
+    /// `--cap-add` and `--cap-drop`, in their order.
+    pub cap_add: Vec<String>,
+    /// See [`ExecSettings::cap_add`].
+    pub cap_drop: Vec<String>,
+    /// `--device`: nodes of this machine.
+    pub devices: Vec<PathBuf>,
+    /// `--volume`.
+    pub volumes: Vec<Volume>,
+    /// `--security-opt no-new-privileges`.
+    pub no_new_privileges: bool,
+    /// `--security-opt seccomp=unconfined`.
+    pub unfiltered: bool,
+    /// `--memory`, `--cpu-quota` and the like.
+    pub limits: Limits,
+}
+
+/// A directory or file of this machine that commands see, and change where it is not read-only.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Volume {
+    /// Here.
+    pub host: PathBuf,
+    /// In the image, absolute.
+    pub target: String,
+    /// Whether it may not be written.
+    pub readonly: bool,
 }
 
 /// The network of a command.

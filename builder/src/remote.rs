@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use layer_store::Digest;
 use layer_store::digest::Hasher;
-use tokio_util::sync::CancellationToken;
 
 use crate::context::git::GitSource;
 use crate::copy::{Fetched, begins_an_archive};
@@ -19,7 +18,6 @@ use crate::error::{Error, Result};
 use crate::graph::{CopySource, Graph};
 use crate::input::DOCKERFILE_LIMIT;
 use crate::lower::{NamedContext, context_node};
-use crate::secret::Secrets;
 use crate::solve::{Layers, Solver, Surroundings};
 
 /// What came in place of a context directory.
@@ -96,27 +94,8 @@ impl Engine {
         let mut graph = Graph::default();
         let node = context_node(&mut graph, source);
         let layers = Layers::new(self.store.clone(), self.client.clone(), &graph);
-        let solver = Solver::new(
-            Arc::new(graph),
-            Surroundings {
-                store: self.store.clone(),
-                client: self.client.clone(),
-                reporter: self.reporter.clone(),
-                sandbox: self.sandbox.clone(),
-                contexts: HashMap::new(),
-                archives: archives.clone(),
-                secrets: Secrets::default(),
-                jobs: 1,
-                epoch: None,
-                cache_ttl: None,
-                budget: crate::budget::Budget::new(self.store.clone(), None),
-                shared: None,
-                exporter: None,
-                cache_mounts: false,
-                cancel: CancellationToken::new(),
-            },
-            layers,
-        );
+        let around = Surroundings { archives: archives.clone(), ..self.surroundings() };
+        let solver = Solver::new(Arc::new(graph), around, layers);
         let solved = solver.solve(node).await.map_err(|error| solver.cause(error))?;
         let view = solver.layers().view(&solved.layers).await?;
         let candidates = path.map_or_else(|| vec!["Dockerfile", "dockerfile"], |path| vec![path]);

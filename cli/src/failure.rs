@@ -28,6 +28,8 @@ pub(crate) struct Failure(Box<Report>);
 #[derive(Debug)]
 struct Report {
     exit: Exit,
+    /// In the place of that of `exit`.
+    code: Option<u8>,
     message: String,
     /// Rendered already: a place in a Dockerfile, the last lines of a command.
     details: Vec<String>,
@@ -39,7 +41,8 @@ impl Failure {
     /// A failure with this message: one sentence without a full stop, names in backquotes.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         let (details, hints, notes) = (Vec::new(), Vec::new(), Vec::new());
-        Self(Box::new(Report { exit: Exit::Failed, message: message.into(), details, hints, notes }))
+        let (exit, message) = (Exit::Failed, message.into());
+        Self(Box::new(Report { exit, code: None, message, details, hints, notes }))
     }
 
     /// An error with its causes, each said once.
@@ -55,6 +58,12 @@ impl Failure {
     /// With another exit status.
     pub(crate) fn exit(mut self, exit: Exit) -> Self {
         self.0.exit = exit;
+        self
+    }
+
+    /// With a status that is none of those.
+    pub(crate) fn code(mut self, code: u8) -> Self {
+        self.0.code = Some(code);
         self
     }
 
@@ -78,11 +87,19 @@ impl Failure {
         self
     }
 
+    /// The same where there may be nothing to show.
+    pub(crate) fn details(self, detail: Option<String>) -> Self {
+        match detail {
+            Some(detail) => self.detail(detail),
+            None => self,
+        }
+    }
+
     /// Writes it to standard error. Returns the status to end with.
     pub(crate) fn report(&self) -> ExitCode {
         // When nobody reads standard error, the status still tells.
         let _ = self.write(&mut anstream::stderr().lock());
-        ExitCode::from(self.0.exit as u8)
+        ExitCode::from(self.0.code.unwrap_or(self.0.exit as u8))
     }
 
     /// Writes it with colours, which a stream for a pipe takes out.

@@ -6,6 +6,7 @@ mod auth_file;
 mod builds;
 mod catalog;
 mod commands;
+mod console;
 mod failure;
 mod findings;
 mod place;

@@ -2,9 +2,11 @@
 //! made without rbuild.
 
 pub mod base_image;
+pub mod container;
 pub mod mirror;
 pub mod packages;
 pub mod registry;
+pub mod subject;
 pub mod upload;
 
 use std::path::{Path, PathBuf};

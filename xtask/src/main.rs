@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask dist`, `cargo xtask bench`.
+//! The project's chores: `cargo xtask demo`, `test`, `dist`, `isolation`, `bench`.
 
 mod bench;
 mod demo;
@@ -15,7 +15,9 @@ usage: cargo xtask <chore>
   demo   builds rbuild and shows a whole build: base image, RUN, COPY --from, cache, push
   test   formatting, lints, unit, integration and end-to-end tests
   dist   the self-contained release binary, checked in an empty root
-  bench  what rbuild costs beside other tools: `bench store`
+  isolation
+         builds one Dockerfile as each user and in each container, and writes the table of docs/isolation.md
+  bench  what rbuild costs beside other tools: `bench store`, `bench run`
 
 `cargo xtask test` takes further words as `cargo test` does.
 ";
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(),
         ["test", ..] => test::run(&words[1..]),
         ["dist"] => dist::run(),
+        ["isolation"] => test::isolation(),
         ["bench", ..] => bench::run(&words[1..]),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

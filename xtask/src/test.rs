@@ -5,7 +5,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use xtask::{is_root, packages, target_directory};
+use xtask::subject::{BARE_USER, PLAIN_USER};
+use xtask::{is_root, packages, subject, target_directory};
 
 /// What the end-to-end tests use beside rbuild: Debian's package and a program of it.
 const PEERS: &[(&str, &str)] = &[
@@ -26,9 +27,6 @@ const PEERS: &[(&str, &str)] = &[
     ("ca-certificates", "update-ca-certificates"),
 ];
 
-/// The user that tests build as, where they run as root.
-const PLAIN_USER: &str = "rbuild-test";
-
 /// Runs all checks. `words` go to `cargo test`.
 pub(crate) fn run(words: &[String]) -> Result<()> {
     crate::need_compiler()?;
@@ -38,7 +36,7 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         eprintln!("tests that need them are skipped and listed at the end");
     }
     if is_root() {
-        plain_user()?;
+        plain_users()?;
     }
 
     let started = Instant::now();
@@ -74,16 +72,31 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Writes the table of `docs/isolation.md`, with the program optimised: the table has times.
+pub(crate) fn isolation() -> Result<()> {
+    crate::need_compiler()?;
+    packages::install(PEERS)?;
+    if is_root() {
+        plain_users()?;
+    }
+    let mut tests = crate::cargo();
+    tests.args(["test", "--release", "--package", "cli", "--test", "environments", "--", "--test-threads=1"]);
+    step("environments", tests.env("RBUILD_WRITE_ISOLATION", "1"))
+}
+
 fn step(name: &str, command: &mut Command) -> Result<()> {
     println!("== {name}");
     packages::run(command)
 }
 
-/// Makes the user that end-to-end tests build as: with a home and subordinate ids, without any privilege.
-fn plain_user() -> Result<()> {
-    let known = Command::new("id").arg(PLAIN_USER).output()?.status.success();
-    if !known {
-        packages::run(Command::new("useradd").args(["--create-home", "--shell", "/bin/sh", PLAIN_USER]))?;
+/// Makes the users that end-to-end tests build as: with a home and without any privilege, one with subordinate ids and
+/// one without.
+fn plain_users() -> Result<()> {
+    for user in [PLAIN_USER, BARE_USER].into_iter().filter(|user| subject::ids(user).is_none()) {
+        let mut command = Command::new("useradd");
+        command.args(["--create-home", "--shell", "/bin/sh"]);
+        command.args(["--key", "SUB_UID_COUNT=0", "--key", "SUB_GID_COUNT=0", user]);
+        packages::run(&mut command)?;
     }
     for (file, option) in [("/etc/subuid", "--add-subuids"), ("/etc/subgid", "--add-subgids")] {
         let table = fs::read_to_string(file).unwrap_or_default();

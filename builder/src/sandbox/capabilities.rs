@@ -19,17 +19,25 @@ pub(super) const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::KILL)
     .union(CapabilitySet::AUDIT_WRITE);
 
-/// The set that a step gets: the default, or everything for an insecure step, with what was asked for on top and
-/// what was refused taken out. An unknown name is returned as the error.
+/// The set that a step gets: the default, or everything for an insecure step, changed as moby's `TweakCapabilities` does
+/// (`daemon/pkg/oci/caps/utils.go`): `ALL` added is everything but what is dropped, `ALL` dropped is nothing but what is
+/// added, and else what is added comes last. An unknown name is returned as the error.
 pub(super) fn wanted(insecure: bool, add: &[String], drop: &[String]) -> Result<CapabilitySet, String> {
-    let mut set = if insecure { CapabilitySet::all() } else { DEFAULT };
-    for name in add {
-        set |= named(name)?;
-    }
-    for name in drop {
-        set -= named(name)?;
-    }
-    Ok(set)
+    let union = |names: &[String]| {
+        names.iter().try_fold(CapabilitySet::empty(), |set, name| named(name).map(|one| set | one))
+    };
+    let all = |names: &[String]| names.iter().any(|name| name.eq_ignore_ascii_case("ALL"));
+    let base = if insecure { CapabilitySet::all() } else { DEFAULT };
+    let (added, dropped) = (union(add)?, union(drop)?);
+    Ok(if all(add) {
+        let named: Vec<String> =
+            drop.iter().filter(|name| !name.eq_ignore_ascii_case("ALL")).cloned().collect();
+        CapabilitySet::all() - union(&named)?
+    } else if all(drop) {
+        added
+    } else {
+        (base - dropped) | added
+    })
 }
 
 /// Takes every capability that is not in `set` out of the bounding set, as far as this process may.
@@ -62,6 +70,13 @@ pub(super) fn keep(set: CapabilitySet) -> rustix::io::Result<()> {
 /// What this process may do now.
 pub(super) fn effective() -> CapabilitySet {
     rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective)
+}
+
+/// The first of these capabilities that this process cannot give. `ALL` is all that it has.
+pub(super) fn not_ours(names: &[String]) -> Option<&str> {
+    let held = rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted);
+    let asked = names.iter().filter(|name| !name.eq_ignore_ascii_case("ALL"));
+    asked.map(String::as_str).find(|name| named(name).is_ok_and(|wanted| !held.contains(wanted)))
 }
 
 fn named(name: &str) -> Result<CapabilitySet, String> {
@@ -135,8 +150,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dropped_wins_over_what_is_added() {
-        let names = ["NET_ADMIN".to_owned()];
-        assert_eq!(wanted(false, &names, &names), Ok(DEFAULT));
+    fn sets_change_as_in_docker() {
+        let names = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let set = |add: &str, drop: &str| wanted(false, &names(add), &names(drop)).unwrap();
+        assert_eq!(set("NET_ADMIN", "NET_ADMIN"), DEFAULT | CapabilitySet::NET_ADMIN);
+        assert_eq!(set("chown", "all"), CapabilitySet::CHOWN);
+        assert_eq!(set("ALL", "SYS_ADMIN"), CapabilitySet::all() - CapabilitySet::SYS_ADMIN);
+        assert_eq!(set("", "CAP_MKNOD"), DEFAULT - CapabilitySet::MKNOD);
+        assert!(wanted(false, &names("x"), &[]).is_err());
     }
 }

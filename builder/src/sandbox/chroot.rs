@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Timestamps, Uid};
 use rustix::io::Errno;
 
+use super::emulation::kernel::{self, KernelFiles, Served};
 use super::failure::Refused as _;
+use super::features::Features;
 use super::report::Failure;
 use super::step::{MountSource, Step, StepMount};
-use super::wire::NotRun;
+use super::wire::{NotRun, RawPath};
 use super::{files, resolve, root, system_mounts};
 
 /// The image's filesystem in a step's scratch directory, written by the builder before the step.
@@ -27,6 +29,8 @@ pub(super) struct Dressed {
     guests: Vec<Guest>,
     /// Directories that were made for guests, deepest last.
     made: Vec<(OwnedFd, PathBuf)>,
+    /// Who answers for the files of the kernel and for secrets; nobody where the step must be left alone.
+    pub(super) files: Option<KernelFiles>,
 }
 
 /// Something that is in the image for the time of the step.
@@ -42,8 +46,29 @@ struct Guest {
     with: Timestamps,
 }
 
+/// The list of the caches that were moved into the image.
+const MOVED: &str = "moved";
+
+/// Moves the caches of a step that was killed back to where they belong.
+pub(super) fn bring_home(scratch: &Path) {
+    let Ok(notes) = std::fs::read(scratch.join(MOVED)) else { return };
+    let Ok(root) = rustix::fs::open(scratch.join(ROOT), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else {
+        return;
+    };
+    for note in notes.split(|byte| *byte == b'\n') {
+        let Ok((real, home)) = serde_json::from_slice::<(RawPath, RawPath)>(note) else { continue };
+        let (real, home) = (PathBuf::from(real), PathBuf::from(home));
+        let (Some(above), Some(name)) = (real.parent(), real.file_name()) else { continue };
+        if let Ok(parent) = resolve::open(&root, above)
+            && !home.exists()
+        {
+            let _ = rustix::fs::renameat(&parent, name, rustix::fs::CWD, &home);
+        }
+    }
+}
+
 /// Dresses `scratch/root` for a step.
-pub(super) fn dress(step: &Step, secrets: Vec<OwnedFd>) -> Result<Dressed, NotRun> {
+pub(super) fn dress(step: &Step, secrets: Vec<OwnedFd>, features: &Features) -> Result<Dressed, NotRun> {
     let open = |path: &Path| {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open(path, flags, Mode::empty()).refused_on("open", path)
@@ -53,7 +78,9 @@ pub(super) fn dress(step: &Step, secrets: Vec<OwnedFd>) -> Result<Dressed, NotRu
         scratch: open(&step.scratch)?,
         guests: Vec::new(),
         made: Vec::new(),
+        files: None,
     };
+    let watched = features.hands_over && !needs_other_ids(&dressed.root, step);
     for name in root::SYSTEM {
         match rustix::fs::mkdirat(&dressed.root, name, Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -65,7 +92,7 @@ pub(super) fn dress(step: &Step, secrets: Vec<OwnedFd>) -> Result<Dressed, NotRu
             return Err(Err::<(), _>(Errno::NOTDIR).refused_on("open", name).unwrap_err().into());
         }
     }
-    match dressed.settle(step, secrets) {
+    match dressed.settle(step, secrets, watched) {
         Ok(()) => Ok(dressed),
         Err(why) => {
             // A cache that is in already goes home.
@@ -76,10 +103,16 @@ pub(super) fn dress(step: &Step, secrets: Vec<OwnedFd>) -> Result<Dressed, NotRu
 }
 
 impl Dressed {
-    fn settle(&mut self, step: &Step, secrets: Vec<OwnedFd>) -> Result<(), NotRun> {
+    fn settle(&mut self, step: &Step, secrets: Vec<OwnedFd>, watched: bool) -> Result<(), NotRun> {
         let devices = self.fresh("dev")?;
-        system_mounts::make_devices(&devices, step)?;
-        self.put(Path::new("/dev"), &step.scratch.join("dev"), None)?;
+        let devices = system_mounts::make_devices(&devices, step)?;
+        let mut served = Vec::new();
+        for name in root::SYSTEM {
+            if name != "dev" {
+                self.fresh(name)?;
+            }
+            self.put(&Path::new("/").join(name), &step.scratch.join(name), None)?;
+        }
         for (name, content) in root::resolver_files(step) {
             let source = step.scratch.join(name);
             std::fs::write(&source, content).refused_on("write", &source)?;
@@ -150,13 +183,25 @@ impl Dressed {
                 StepMount::Secret { mode, uid, gid, .. } => {
                     let content =
                         secret.ok_or_else(|| impossible("its content did not arrive".to_owned()))?;
+                    let mut content = std::fs::File::from(content);
                     let mut to = std::fs::File::create_new(&place).refused("create(secret)")?;
                     rustix::fs::fchmod(&to, Mode::from_raw_mode(0o600)).refused("chmod(secret)")?;
-                    std::io::copy(&mut std::fs::File::from(content), &mut to).refused("write(secret)")?;
+                    let mut bytes = Vec::new();
+                    std::io::Read::read_to_end(&mut content, &mut bytes).refused("read(secret)")?;
+                    if watched {
+                        // Of the right length, so that it looks as what it stands for.
+                        to.set_len(bytes.len() as u64).refused("ftruncate(secret)")?;
+                    } else {
+                        std::io::Write::write_all(&mut to, &bytes).refused("write(secret)")?;
+                    }
                     rustix::fs::fchown(&to, Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)))
                         .refused("chown(secret)")?;
                     rustix::fs::fchmod(&to, Mode::from_raw_mode(mode & 0o7777)).refused("chmod(secret)")?;
-                    self.put(&target, &place, None)?;
+                    let real = self.put(&target, &place, None)?;
+                    if watched {
+                        let content = kernel::sealed(&bytes).refused("memfd_create(secret)")?;
+                        served.push(Served { place: real, content, mode: *mode, uid: *uid, gid: *gid });
+                    }
                 }
                 StepMount::Ssh { socket, .. } => {
                     // Another name of the socket's inode, where both are on one filesystem.
@@ -169,6 +214,10 @@ impl Dressed {
                 }
             }
         }
+        if watched {
+            let root = self.root.try_clone().refused("dup")?;
+            self.files = Some(KernelFiles::new(root, served, devices).refused("readlink(root)")?);
+        }
         Ok(())
     }
 
@@ -178,8 +227,8 @@ impl Dressed {
         rustix::fs::openat(&self.scratch, name, flags, Mode::empty()).refused_on("open", name)
     }
 
-    /// Moves `source` to `target` in the image, and what is there aside.
-    fn put(&mut self, target: &Path, source: &Path, home: Option<PathBuf>) -> Result<(), NotRun> {
+    /// Moves `source` to `target` in the image, and what is there aside. Gives the target without symbolic links.
+    fn put(&mut self, target: &Path, source: &Path, home: Option<PathBuf>) -> Result<PathBuf, NotRun> {
         let impossible = |error: Errno| NotRun::Mount {
             target: target.display().to_string(),
             reason: std::io::Error::from(error).to_string(),
@@ -202,12 +251,24 @@ impl Dressed {
         } else {
             None
         };
+        if let Some(home) = &home {
+            self.note(&located.real, home)?;
+        }
         rustix::fs::renameat(rustix::fs::CWD, source, &parent, &name).refused_on("rename", source)?;
         // What is hidden and what hides it do not make the directory look changed.
         rustix::fs::futimens(&parent, &before).refused_on("utimensat", target)?;
         let with = times(&parent).map_err(impossible)?;
         self.guests.push(Guest { parent, name, aside, home, before, with });
-        Ok(())
+        Ok(located.real)
+    }
+
+    /// Writes down that a cache is moved, before it is: see [`bring_home`].
+    fn note(&self, real: &Path, home: &Path) -> Result<(), Failure> {
+        let note = serde_json::to_vec(&(RawPath::from(real), RawPath::from(home))).refused("write")?;
+        let flags = OFlags::CREATE | OFlags::APPEND | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.scratch, MOVED, flags, Mode::from_raw_mode(0o600));
+        let mut file = std::fs::File::from(file.refused_on("create", MOVED)?);
+        std::io::Write::write_all(&mut file, &[&note, b"\n".as_slice()].concat()).refused_on("write", MOVED)
     }
 
     /// Opens a directory of the image, made where it is missing.
@@ -260,6 +321,15 @@ impl Dressed {
         }
         Ok(())
     }
+}
+
+/// Whether the step is another user's and the image has a program by which that user becomes root: such a program has
+/// no effect in a step whose calls are answered. A secret must stay in memory all the same.
+fn needs_other_ids(root: &OwnedFd, step: &Step) -> bool {
+    let has = |name: &str| resolve::open(root, name).is_ok();
+    step.user.uid != 0
+        && ["usr/bin/sudo", "usr/local/bin/sudo", "usr/bin/doas"].iter().any(|name| has(name))
+        && !step.mounts.iter().any(|mount| matches!(mount, StepMount::Secret { .. }))
 }
 
 fn times(directory: &OwnedFd) -> rustix::io::Result<Timestamps> {

@@ -1,7 +1,7 @@
 //! The last steps of a process before it becomes the user's command: streams, limits, identity, program.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use super::report::Failure;
 use super::step::Step;
 use super::sys::{self, Instruction};
 use super::wire::{self, NotRun};
-use super::{capabilities, emulation};
+use super::{capabilities, console, emulation, foreign, landlock};
 
 /// A process that is inside the step's root and only has to become its command.
 pub(super) struct Ready<'a> {
@@ -22,12 +22,18 @@ pub(super) struct Ready<'a> {
     pub(super) filter: &'a [Instruction],
     pub(super) seccomp: bool,
     pub(super) cwd: OwnedFd,
+    /// Its input, if it has one and no terminal.
+    pub(super) stdin: Option<OwnedFd>,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
+    /// In the place of all three.
+    pub(super) terminal: Option<OwnedFd>,
     /// The root to change to, where nothing is mounted.
     pub(super) root: Option<OwnedFd>,
-    /// Where the descriptor goes by which calls about ids are answered, where they are.
+    /// Where the descriptor goes by which calls are answered, where some are.
     pub(super) listener: Option<OwnedFd>,
+    /// Whether the step is kept in its directory by Landlock.
+    pub(super) confined: bool,
 }
 
 /// Becomes the command. Returns only why it could not.
@@ -49,9 +55,13 @@ fn prepare(ready: &Ready<'_>) -> Result<(), Failure> {
     }
     // Where no device node can be made, what is there in its place is a file.
     let null = outer.or_else(|_| open_null()).refused_on("open", "/dev/null")?;
-    rustix::stdio::dup2_stdin(&null).refused("dup2")?;
-    rustix::stdio::dup2_stdout(&ready.stdout).refused("dup2")?;
-    rustix::stdio::dup2_stderr(&ready.stderr).refused("dup2")?;
+    if let Some(terminal) = &ready.terminal {
+        console::take(terminal)?;
+    }
+    let of = |own| ready.terminal.as_ref().unwrap_or(own);
+    rustix::stdio::dup2_stdin(of(ready.stdin.as_ref().unwrap_or(&null))).refused("dup2")?;
+    rustix::stdio::dup2_stdout(of(&ready.stdout)).refused("dup2")?;
+    rustix::stdio::dup2_stderr(of(&ready.stderr)).refused("dup2")?;
     let uid = Uid::from_raw(step.user.uid);
     // So that the command can open /dev/stdout and /proc/self/fd/2 by name. Only comfort.
     let _ = rustix::fs::fchown(&ready.stdout, Some(uid), None);
@@ -68,17 +78,43 @@ fn prepare(ready: &Ready<'_>) -> Result<(), Failure> {
     // With it a step could leave the directory that is all it has for a root.
     let wanted =
         if ready.root.is_some() { wanted - rustix::thread::CapabilitySet::SYS_CHROOT } else { wanted };
+    if let Some(missing) = capabilities::not_ours(&step.cap_add) {
+        return Err(because(
+            "capset",
+            format!("rbuild does not hold the capability `{missing}` itself here"),
+        ));
+    }
+    if step.no_new_privileges {
+        rustix::thread::set_no_new_privs(true).refused("prctl(PR_SET_NO_NEW_PRIVS)")?;
+    }
+    if ready.root.is_some() && ready.listener.is_some() {
+        // Without SYS_ADMIN a filter takes this.
+        rustix::thread::set_no_new_privs(true).refused("prctl(PR_SET_NO_NEW_PRIVS)")?;
+        if ready.confined {
+            let root =
+                rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).refused("open(/)")?;
+            landlock::confine(root.as_fd()).refused("landlock_restrict_self")?;
+        }
+    }
     // Before anything is given up, since without no_new_privs it takes SYS_ADMIN.
-    if ready.seccomp && !step.insecure {
+    let filtered = !step.insecure && !step.unfiltered;
+    if (ready.seccomp || rustix::thread::no_new_privs().unwrap_or(false)) && filtered {
         sys::install_filter(ready.filter).refused("seccomp(SECCOMP_SET_MODE_FILTER)")?;
     }
     capabilities::bound(wanted);
     if let Some(socket) = &ready.listener {
-        // Who this process is process 1 knows, and says from here on.
-        let listener = sys::install_notifying_filter(&emulation::filter())
-            .refused("seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER)")?;
+        let filter = if ready.root.is_some() {
+            emulation::filter_without_mounts()
+        } else {
+            emulation::filter_one_id()
+        };
+        let listener =
+            sys::install_notifying_filter(&filter).refused("seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER)")?;
         wire::send(socket, &(), &[listener]).refused("sendmsg")?;
-        return capabilities::keep(wanted).refused("capset");
+        if ready.root.is_none() {
+            // Who this process is process 1 knows, and says from here on.
+            return capabilities::keep(wanted).refused("capset");
+        }
     }
     become_user(step)?;
     if ready.root.is_some() {
@@ -156,9 +192,7 @@ fn execute(step: &Step) -> NotRun {
                 ("there is no such file, or the interpreter that it names is missing".to_owned(), 127)
             }
             libc::ENOENT => ("there is no such program in `PATH`".to_owned(), 127),
-            libc::ENOEXEC => {
-                ("it is not a program for this machine (or a script without a `#!` line)".to_owned(), 126)
-            }
+            libc::ENOEXEC => (foreign::reason(program), 126),
             _ => (error.to_string(), 126),
         };
         NotRun::Command { program: program.clone(), reason, status }

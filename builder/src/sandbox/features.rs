@@ -26,6 +26,10 @@ pub(super) struct Features {
     pub(super) tty_group: bool,
     /// Nothing can be mounted: the step runs in a real directory.
     pub(super) chroot: bool,
+    /// Without mounts: the kernel's files can be opened for the step and handed over.
+    pub(super) hands_over: bool,
+    /// Without mounts: Landlock keeps the step in its directory.
+    pub(super) confines: bool,
     /// One id is mapped: calls that need others are answered by process 1 of the step.
     pub(super) emulates_ids: bool,
     /// A `seccomp` filter can be installed without giving up set-user-id programs.

@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, XattrF
 use rustix::io::Errno;
 
 use super::diff_id_of;
-use super::emulation::Given;
+use super::emulation::{Below, Foreign, Given};
 use super::report::Rung;
 use super::resolve::by_descriptor;
 use super::wire::{RawPath, Reply, Request};
@@ -22,6 +22,8 @@ pub(super) struct Files {
     /// With one id mapped there is no owner to give; the index keeps them.
     owners: bool,
     store: Option<Store>,
+    /// What is not root's in each layer, where a step's first process has to know.
+    foreign: Foreign,
 }
 
 /// Which request this is, if it is about files.
@@ -38,7 +40,13 @@ pub(super) fn id(request: &Request) -> Option<u64> {
 
 impl Files {
     pub(super) fn new(root: &Path, durability: Durability, rung: Rung) -> Self {
-        Self { root: root.to_owned(), durability, owners: rung != Rung::Single, store: None }
+        Self {
+            root: root.to_owned(),
+            durability,
+            owners: rung != Rung::Single,
+            store: None,
+            foreign: Foreign::new(),
+        }
     }
 
     /// What a step gave, complete: half of an owner, or one of a file that only moved, is that of the layers below.
@@ -53,6 +61,12 @@ impl Files {
                 (one.path, one.uid.unwrap_or(uid), one.gid.unwrap_or(gid))
             })
             .collect()
+    }
+
+    /// The owners in the layers below a step, by their indexes.
+    pub(super) fn below(&mut self, lowers: &[PathBuf]) -> Below {
+        let view = self.view(lowers);
+        view.map(|view| Below::new(view, &mut self.foreign)).unwrap_or_default()
     }
 
     /// The view of layers by their trees' paths.

@@ -8,14 +8,14 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Signal, WaitOptions};
 use serde::{Deserialize, Serialize};
 
-use super::emulation::{Emulator, Given};
+use super::emulation::{Below, Emulator, Given};
 use super::failure::{Refused as _, because};
 use super::features::Features;
 use super::report::Failure;
 use super::step::{ExitStatus, Network, Step};
 use super::sys::{self, Forked, Instruction};
-use super::wire::NotRun;
-use super::{chroot, command, resolve, root, strays, wire};
+use super::wire::{InputKind, NotRun};
+use super::{cgroup, chroot, command, console, resolve, root, strays, wire};
 
 /// What the first process tells the keeper when all is over.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,7 +33,12 @@ pub(super) struct Start<'a> {
     pub(super) filter: &'a [Instruction],
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
+    pub(super) input: Option<(InputKind, OwnedFd)>,
     pub(super) secrets: Vec<OwnedFd>,
+    /// The owners in the layers below, where the disk cannot say.
+    pub(super) below: Below,
+    /// The ways into the step's control groups.
+    pub(super) doors: Vec<OwnedFd>,
 }
 
 /// Runs as process 1 of the step's namespaces and ends with them. The outcome goes to `report`, which only the
@@ -50,11 +55,13 @@ pub(super) fn main(start: Start<'_>, report: OwnedFd) -> ! {
     sys::exit_now(0)
 }
 
-fn live(start: Start<'_>, report: &OwnedFd) -> Result<Ended, NotRun> {
+fn live(mut start: Start<'_>, report: &OwnedFd) -> Result<Ended, NotRun> {
     let mut keep = vec![start.stdout.as_raw_fd(), start.stderr.as_raw_fd(), report.as_raw_fd()];
-    keep.extend(start.secrets.iter().map(AsRawFd::as_raw_fd));
+    let input = start.input.as_ref().map(|(_, fd)| fd);
+    keep.extend(start.secrets.iter().chain(&start.doors).chain(input).map(AsRawFd::as_raw_fd));
     sys::close_all_but(3, &keep);
     die_with_keeper(report)?;
+    cgroup::enter(std::mem::take(&mut start.doors))?;
     rustix::process::umask(Mode::empty());
     if start.features.hostname {
         rustix::system::sethostname(start.step.hostname.as_bytes()).refused("sethostname")?;
@@ -63,20 +70,16 @@ fn live(start: Start<'_>, report: &OwnedFd) -> Result<Ended, NotRun> {
         // A build that asked for no network needs none of it to work.
         let _ = sys::loopback_up();
     }
-    let (dressed, upper, top) = if start.features.chroot {
-        rustix::process::set_child_subreaper(Some(rustix::process::Pid::INIT))
-            .refused("prctl(PR_SET_CHILD_SUBREAPER)")?;
-        let dressed = chroot::dress(start.step, start.secrets)?;
-        let top = dressed.root.try_clone().refused("dup")?;
-        (Some(dressed), None, top)
-    } else {
-        let upper = root::enter(start.step, start.secrets, start.features)?;
-        (None, Some(upper), open_root()?)
+    let mut place = Place::make(&mut start)?;
+    let (stdin, terminal) = match start.input.take() {
+        None => (None, None),
+        Some((InputKind::Terminal, socket)) => (None, Some(console::make(&socket, start.step.user.uid)?)),
+        Some((_, stream)) => (Some(stream), None),
     };
-    let cwd = resolve::make_directory(&top, &start.step.cwd)
+    let cwd = resolve::make_directory(&place.root, &start.step.cwd)
         .refused_on("mkdir(working directory)", &start.step.cwd)?;
     let (error, error_writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).refused("pipe")?;
-    let listener = start.features.emulates_ids.then(wire::pair).transpose().refused("socketpair")?;
+    let listener = place.is_watched(start.features).then(wire::pair).transpose().refused("socketpair")?;
     match sys::fork_into(0).refused("fork")? {
         Forked::Child => {
             let ready = command::Ready {
@@ -84,10 +87,13 @@ fn live(start: Start<'_>, report: &OwnedFd) -> Result<Ended, NotRun> {
                 filter: start.filter,
                 seccomp: start.features.seccomp,
                 cwd,
+                stdin,
                 stdout: start.stdout,
                 stderr: start.stderr,
+                terminal,
                 listener: listener.map(|(_, theirs)| theirs),
-                root: dressed.map(|dressed| dressed.root),
+                root: place.dressed.is_some().then_some(place.root),
+                confined: start.features.confines,
             };
             let why = command::become_it(&ready);
             if let Ok(body) = serde_json::to_vec(&why) {
@@ -97,34 +103,97 @@ fn live(start: Start<'_>, report: &OwnedFd) -> Result<Ended, NotRun> {
         }
         Forked::Parent { pid, pidfd } => {
             // Nobody but the command and what it starts may hold these, or the builder would wait for their end.
-            drop((start.stdout, start.stderr, error_writer, cwd));
-            let mut why = Vec::new();
-            std::fs::File::from(error).read_to_end(&mut why).refused("read")?;
-            if !why.is_empty() {
-                if let Some(dressed) = dressed {
-                    dressed.undress()?;
-                }
-                return Err(serde_json::from_slice(&why)
-                    .unwrap_or_else(|error| because("exec", error.to_string()).into()));
+            drop((stdin, start.stdout, start.stderr, terminal, error_writer, cwd));
+            let command = Command { pid, pidfd, error, listener };
+            let ended = command.follow(&mut place, start.step, start.below, start.features);
+            if let Some(dressed) = place.dressed {
+                strays::kill(&[]);
+                dressed.undress()?;
             }
-            let (Some((listener, theirs)), Some(upper)) = (listener, upper) else {
-                let status = reap_until(pid)?;
-                if let Some(dressed) = dressed {
-                    strays::kill(&[]);
-                    dressed.undress()?;
-                }
-                return Ok((status, None));
-            };
-            drop(theirs);
-            let (_, mut fds) = wire::receive::<()>(&listener)
-                .refused("recvmsg")?
-                .ok_or_else(|| because("seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER)", "no listener came"))?;
-            let listener = fds.pop().ok_or_else(|| because("recvmsg", "no listener came"))?;
-            let (user, own_proc) = (&start.step.user, start.features.own_proc);
-            let emulator = Emulator::new(listener, user, upper, own_proc);
-            Ok(answer_until(pid, &pidfd, emulator)?)
+            ended
         }
     }
+}
+
+/// A step's filesystem, made.
+struct Place {
+    root: OwnedFd,
+    /// Its upper directory, where there is an overlay.
+    upper: Option<OwnedFd>,
+    /// The real directory, where there is none.
+    dressed: Option<chroot::Dressed>,
+}
+
+impl Place {
+    fn make(start: &mut Start<'_>) -> Result<Self, NotRun> {
+        let secrets = std::mem::take(&mut start.secrets);
+        if !start.features.chroot {
+            let upper = root::enter(start.step, secrets, start.features)?;
+            return Ok(Self { root: open_root()?, upper: Some(upper), dressed: None });
+        }
+        rustix::process::set_child_subreaper(Some(rustix::process::Pid::INIT))
+            .refused("prctl(PR_SET_CHILD_SUBREAPER)")?;
+        let dressed = chroot::dress(start.step, secrets, start.features)?;
+        let root = dressed.root.try_clone().refused("dup")?;
+        Ok(Self { root, upper: None, dressed: Some(dressed) })
+    }
+
+    /// Whether some calls of the step are answered here.
+    fn is_watched(&self, features: &Features) -> bool {
+        features.emulates_ids || self.dressed.as_ref().is_some_and(|dressed| dressed.files.is_some())
+    }
+}
+
+/// The command's process, from its first moment.
+struct Command {
+    pid: rustix::process::Pid,
+    pidfd: OwnedFd,
+    /// Where it says why it was not started.
+    error: OwnedFd,
+    /// Where it sends the descriptor by which its calls are answered, and its own end of that.
+    listener: Option<(OwnedFd, OwnedFd)>,
+}
+
+impl Command {
+    /// Waits for it, and answers what it and its children ask.
+    fn follow(
+        self,
+        place: &mut Place,
+        step: &Step,
+        below: Below,
+        features: &Features,
+    ) -> Result<Ended, NotRun> {
+        let Some((listener, theirs)) = self.listener else {
+            not_started(self.error)?;
+            return Ok((reap_until(self.pid)?, None));
+        };
+        drop(theirs);
+        // It comes before the command's last call, which has to be answered already.
+        let Some((_, mut fds)) = wire::receive::<()>(&listener).refused("recvmsg")? else {
+            not_started(self.error)?;
+            return Err(because("seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER)", "no listener came").into());
+        };
+        let listener = fds.pop().ok_or_else(|| because("recvmsg", "no listener came"))?;
+        let files = place.dressed.as_mut().and_then(|dressed| dressed.files.take());
+        let emulator = match (files, place.upper.take()) {
+            (Some(files), _) => Emulator::without_mounts(listener, files),
+            (None, Some(upper)) => Emulator::one_id(listener, &step.user, upper, below, features.own_proc),
+            (None, None) => return Err(because("recvmsg", "nobody answers the listener").into()),
+        };
+        let ended = answer_until(self.pid, &self.pidfd, emulator)?;
+        not_started(self.error)?;
+        Ok(ended)
+    }
+}
+
+/// Why the command was not started, if it was not.
+fn not_started(error: OwnedFd) -> Result<(), NotRun> {
+    let mut why = Vec::new();
+    std::fs::File::from(error).read_to_end(&mut why).refused("read")?;
+    if why.is_empty() {
+        return Ok(());
+    }
+    Err(serde_json::from_slice(&why).unwrap_or_else(|error| because("exec", error.to_string()).into()))
 }
 
 /// How the command ended, and the owners that it gave.
@@ -146,7 +215,7 @@ fn answer_until(
             let status = reap_until(command)?;
             // Nothing may change while the records become paths.
             sys::kill_all_others();
-            return Ok((status, Some(emulator.into_owners())));
+            return Ok((status, emulator.into_owners()));
         }
         if call.contains(PollFlags::IN) {
             emulator.answer_one().refused("ioctl(SECCOMP_IOCTL_NOTIF_SEND)")?;

@@ -8,14 +8,16 @@ use layer_store::store::Durability;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions};
 
+use super::cgroup::Group;
+use super::emulation::Below;
 use super::failure::Refused as _;
 use super::features::Features;
 use super::init::{self, Outcome, Start};
 use super::report::{Failure, Rung};
 use super::step::{Network, Step};
 use super::sys::{self, Forked, Instruction};
-use super::wire::{self, NotRun, Reply, Request};
-use super::{capabilities, files, probe, seccomp, strays};
+use super::wire::{self, InputKind, NotRun, Reply, Request};
+use super::{capabilities, chroot, files, probe, seccomp, strays};
 
 /// What the helper was started with.
 pub(super) struct Orders {
@@ -64,6 +66,10 @@ struct Child {
     pidfd: OwnedFd,
     /// The trees below a step.
     lowers: Vec<PathBuf>,
+    /// A step's own directory.
+    scratch: PathBuf,
+    /// What limits a step.
+    group: Option<Group>,
     /// Where a step's first process reports; other children answer the builder themselves.
     report: Option<OwnedFd>,
 }
@@ -102,13 +108,16 @@ impl Keeper {
             let _ = wait_for(&child.pidfd);
         }
         strays::kill(&[]);
+        if self.features.chroot {
+            self.children.iter().for_each(|child| chroot::bring_home(&child.scratch));
+        }
         sys::exit_now(0)
     }
 
     fn serve(&mut self, request: Request, fds: Vec<OwnedFd>) {
         match request {
-            Request::Run { id, step } => {
-                if let Err(failure) = self.start(id, &step, fds) {
+            Request::Run { id, step, input } => {
+                if let Err(failure) = self.start(id, &step, input, fds) {
                     self.answer(&Reply::NotRun { id, why: NotRun::Setup(failure) });
                 }
             }
@@ -123,17 +132,24 @@ impl Keeper {
     }
 
     /// Forks a step's first process.
-    fn start(&mut self, id: u64, step: &Step, fds: Vec<OwnedFd>) -> Result<(), Failure> {
+    fn start(&mut self, id: u64, step: &Step, input: InputKind, fds: Vec<OwnedFd>) -> Result<(), Failure> {
         let mut fds = fds.into_iter();
         let missing = || std::io::Error::from_raw_os_error(libc::EBADMSG);
         let stdout = fds.next().ok_or_else(missing).refused("recvmsg")?;
         let stderr = fds.next().ok_or_else(missing).refused("recvmsg")?;
+        let mut given = || fds.next().ok_or_else(missing).refused("recvmsg");
+        let input = match input {
+            InputKind::Nothing => None,
+            InputKind::Stream | InputKind::Terminal => Some((input, given()?)),
+        };
         let (report, report_writer) =
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).refused("pipe")?;
         let mut namespaces = self.features.namespaces;
         if step.network == Network::None {
             namespaces |= libc::CLONE_NEWNET;
         }
+        let below =
+            if self.features.emulates_ids { self.files().below(&step.lowers) } else { Below::default() };
         let own_filter;
         let filter = if step.cap_add.is_empty() && step.cap_drop.is_empty() {
             &self.filter
@@ -142,10 +158,27 @@ impl Keeper {
             own_filter = seccomp::filter(wanted.unwrap_or(capabilities::DEFAULT));
             &own_filter
         };
+        let group = if step.limits.any() {
+            let name = format!("rbuild-{}-{id}", std::process::id());
+            Some(Group::make(&step.limits, &name)?)
+        } else {
+            None
+        };
+        let doors = group.as_ref().map(Group::doors).transpose()?.unwrap_or_default();
         match sys::fork_into(namespaces).refused("clone")? {
             Forked::Child => {
                 let features = &self.features;
-                let start = Start { step, features, filter, stdout, stderr, secrets: fds.collect() };
+                let start = Start {
+                    step,
+                    features,
+                    filter,
+                    stdout,
+                    stderr,
+                    input,
+                    secrets: fds.collect(),
+                    below,
+                    doors,
+                };
                 init::main(start, report_writer)
             }
             Forked::Parent { pid, pidfd } => {
@@ -154,6 +187,8 @@ impl Keeper {
                     pid,
                     pidfd,
                     lowers: step.lowers.clone(),
+                    scratch: step.scratch.clone(),
+                    group,
                     report: Some(report),
                 });
                 Ok(())
@@ -189,7 +224,8 @@ impl Keeper {
                 sys::exit_now(i32::from(sent.is_err()))
             }
             Ok(Forked::Parent { pid, pidfd }) => {
-                self.children.push(Child { id, pid, pidfd, lowers: Vec::new(), report: None });
+                let (lowers, scratch) = (Vec::new(), PathBuf::new());
+                self.children.push(Child { id, pid, pidfd, lowers, scratch, group: None, report: None });
             }
             Err(error) => self.answer(&Reply::Failed {
                 id,
@@ -218,14 +254,20 @@ impl Keeper {
         let reply = match serde_json::from_slice(&body) {
             Ok(Outcome::Ended(status, given)) => {
                 let owners = given.map(|given| self.files().owners(&child.lowers, given));
-                Reply::Finished { id, status, out_of_memory: false, owners }
+                let out_of_memory = child.group.as_ref().is_some_and(Group::ran_out_of_memory);
+                Reply::Finished { id, status, out_of_memory, owners }
             }
             Ok(Outcome::NotRun(NotRun::Setup(failure))) => {
                 let rung = Some(self.orders.rung);
                 Reply::NotRun { id, why: NotRun::Setup(Failure { rung, ..failure }) }
             }
             Ok(Outcome::NotRun(why)) => Reply::NotRun { id, why },
-            Err(_) => Reply::NotRun { id, why: NotRun::Killed },
+            Err(_) => {
+                if self.features.chroot {
+                    chroot::bring_home(&child.scratch);
+                }
+                Reply::NotRun { id, why: NotRun::Killed }
+            }
         };
         self.answer(&reply);
     }

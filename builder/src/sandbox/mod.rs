@@ -3,33 +3,37 @@
 //! The calling process never forks. [`Sandbox::start`] spawns the running executable again as *the keeper*: a
 //! single-threaded helper that enters its namespaces once and then serves requests, one forked child each.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use layer_store::layer::{DiffOptions, Form, Moment};
+use layer_store::Digest;
+use layer_store::layer::DiffOptions;
 use layer_store::store::{Custodian, Durability};
-use layer_store::{Digest, Store, StoreOptions};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
 mod capabilities;
 mod cause;
+mod cgroup;
 mod chroot;
 mod client;
 mod command;
+mod console;
 mod custodian;
+mod directories;
 mod emulation;
 mod enter;
 mod error;
 mod failure;
 mod features;
 mod files;
+mod foreign;
 mod ids;
 mod init;
 mod keeper;
+mod landlock;
 mod mounting;
 mod probe;
 mod report;
@@ -46,13 +50,14 @@ mod wire;
 pub use error::SandboxError;
 pub use report::{Degradation, Diagnosis, Failure, Isolation, Report, Rung, Verdict};
 pub use step::{
-    ExitStatus, Finished, MountSource, Network, Output, OutputSender, SecretBytes, Step, StepMount, StepUser,
-    Ulimit,
+    ExitStatus, Finished, Input, Limits, MountSource, Network, Output, OutputSender, SecretBytes, Step,
+    StepMount, StepUser, Ulimit,
 };
 
 use client::Client;
 use custodian::KeeperCustodian;
-use wire::{NotRun, Reply, Request};
+use directories::Directories;
+use wire::{InputKind, NotRun, Reply, Request};
 
 /// How a sandbox is started.
 #[derive(Debug, Clone)]
@@ -71,15 +76,17 @@ pub fn run_helper_if_asked() {
     enter::run_if_asked();
 }
 
+/// Whether this is the name of a capability, or `ALL`: with or without `CAP_`, in any case.
+#[must_use]
+pub fn is_capability(name: &str) -> bool {
+    capabilities::wanted(false, &[name.to_owned()], &[]).is_ok()
+}
+
 /// A place to run steps in. Dropping it ends its helper process and every step.
 pub struct Sandbox {
-    settings: SandboxSettings,
     report: Report,
     client: Arc<Client>,
-    /// This process's view of the store, for what it may do itself; opened when first needed.
-    store: Arc<OnceLock<Store>>,
-    /// When the real directory of a step without mounts was written.
-    written: Arc<Mutex<HashMap<PathBuf, Moment>>>,
+    directories: Arc<Directories>,
 }
 
 impl Sandbox {
@@ -93,13 +100,8 @@ impl Sandbox {
         for rung in rungs(settings.isolation) {
             match Client::start(&settings, rung) {
                 Ok((client, report)) => {
-                    return Ok(Self {
-                        settings,
-                        report,
-                        client: Arc::new(client),
-                        store: Arc::default(),
-                        written: Arc::default(),
-                    });
+                    let directories = Arc::new(Directories::new(settings));
+                    return Ok(Self { report, client: Arc::new(client), directories });
                 }
                 Err(failure) => attempts.push((rung, failure)),
             }
@@ -125,6 +127,16 @@ impl Sandbox {
     /// Runs a step to its end; its output is sent as it comes, to the last byte, before this returns. A command that
     /// fails is no error. Dropping the future kills the step and all its processes.
     pub async fn run(&self, step: Step, output: OutputSender) -> Result<Finished, SandboxError> {
+        self.run_with(step, Input::Nothing, output).await
+    }
+
+    /// The same for a step that reads something. With a terminal nothing is sent to `output`.
+    pub async fn run_with(
+        &self,
+        step: Step,
+        input: Input,
+        output: OutputSender,
+    ) -> Result<Finished, SandboxError> {
         if self.report.rung == Rung::Chroot && step.network == Network::None {
             let cause = "a step without network needs a namespace, which this machine refuses";
             return Err(SandboxError::Setup(failure::because("unshare(CLONE_NEWNET)", cause)));
@@ -133,20 +145,49 @@ impl Sandbox {
         let (stdout, stdout_writer) = stream().map_err(failed("make a pipe for the output"))?;
         let (stderr, stderr_writer) = stream().map_err(failed("make a pipe for the output"))?;
         let mut fds = vec![stdout_writer, stderr_writer];
+        let input = match input {
+            Input::Nothing => InputKind::Nothing,
+            Input::Stream(stream) => {
+                fds.push(stream);
+                InputKind::Stream
+            }
+            Input::Terminal(taker) => {
+                let (ours, theirs) = wire::pair().map_err(failed("make a terminal"))?;
+                fds.push(theirs);
+                tokio::task::spawn_blocking(move || {
+                    if let Ok(Some(((), mut terminal))) = wire::receive(&ours)
+                        && let Some(terminal) = terminal.pop()
+                    {
+                        let _ = taker.send(terminal);
+                    }
+                });
+                InputKind::Terminal
+            }
+        };
         for mount in &step.mounts {
             if let StepMount::Secret { bytes, .. } = mount {
                 fds.push(wire::memory_file(&bytes.0).map_err(failed("pass a secret to the step"))?);
             }
         }
         let mut upper = step.scratch.join("upper");
+        let mut step = step;
+        let mut caches = Vec::new();
         if self.report.rung == Rung::Chroot {
             upper = step.scratch.join(chroot::ROOT);
-            self.write_out(&step).await?;
+            let directories = Arc::clone(&self.directories);
+            (step, caches) = blocking("write out the image", move || {
+                directories.write_out(&step)?;
+                directories.caches(&step).map(|caches| (step, caches))
+            })
+            .await?
+            .map_err(|error| commit_failed(&error))?;
         }
         let id = self.client.next_id();
         let (answer, answered) = oneshot::channel();
         let mut running = Running { client: &self.client, id: Some(id) };
-        self.client.send(id, &Request::Run { id, step: Box::new(step) }, &fds, move |reply| {
+        self.client.send(id, &Request::Run { id, step: Box::new(step), input }, &fds, move |reply| {
+            // Only now nothing of the step is left, also of one that nobody waits for any more.
+            drop(caches);
             let _ = answer.send(reply);
         });
         drop(fds);
@@ -196,40 +237,13 @@ impl Sandbox {
             })
             .await?;
         }
-        let since = lock(&self.written).remove(&upper);
-        let (settings, store, whole) =
-            (self.settings.clone(), Arc::clone(&self.store), self.report.rung == Rung::Chroot);
+        let (directories, whole) = (Arc::clone(&self.directories), self.report.rung == Rung::Chroot);
         blocking("commit the step", move || {
-            let store = opened(&store, &settings)?;
-            let view = store.view(&below)?;
             if whole {
-                store.commit_whole(&upper, &view, &options, since, Form::Tree)
-            } else {
-                store.commit_upper(&upper, &view, &options)
+                return directories.commit(&upper, &below, &options);
             }
-        })
-        .await?
-        .map_err(|error| commit_failed(&error))
-    }
-
-    /// Writes the image, and what a step without mounts shall find in it, as real directories.
-    async fn write_out(&self, step: &Step) -> Result<(), SandboxError> {
-        let mut stacks = vec![(step.lowers.clone(), step.scratch.join(chroot::ROOT))];
-        for (number, mount) in step.mounts.iter().enumerate() {
-            if let StepMount::Bind { source: MountSource::Layers { lowers, .. }, .. } = mount {
-                stacks.push((lowers.clone(), step.scratch.join(chroot::source_of(number))));
-            }
-        }
-        let (settings, store, written) =
-            (self.settings.clone(), Arc::clone(&self.store), Arc::clone(&self.written));
-        blocking("write out the image", move || {
-            let store = opened(&store, &settings)?;
-            for (lowers, place) in stacks {
-                let diff_ids: Vec<Digest> = lowers.iter().filter_map(|tree| diff_id_of(tree)).collect();
-                let moment = store.checkout(&store.view(&diff_ids)?, &place)?;
-                lock(&written).insert(place, moment);
-            }
-            Ok::<(), layer_store::Error>(())
+            let store = directories.store()?;
+            store.commit_upper(&upper, &store.view(&below)?, &options)
         })
         .await?
         .map_err(|error| commit_failed(&error))
@@ -241,24 +255,8 @@ fn diff_id_of(tree: &Path) -> Option<Digest> {
     Digest::from_hex(tree.parent()?.file_name()?.to_str()?).ok()
 }
 
-fn opened<'a>(
-    store: &'a OnceLock<Store>,
-    settings: &SandboxSettings,
-) -> Result<&'a Store, layer_store::Error> {
-    if let Some(store) = store.get() {
-        return Ok(store);
-    }
-    let options = StoreOptions { durability: settings.durability, custodian: None };
-    let opened = Store::open(&settings.store_root, options)?;
-    Ok(store.get_or_init(|| opened))
-}
-
 fn commit_failed(error: &layer_store::Error) -> SandboxError {
     SandboxError::Commit(files::chain(error))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Tries every rung and says what each would give, without running anything.

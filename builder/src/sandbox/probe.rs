@@ -9,12 +9,12 @@ use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
-use super::capabilities;
-use super::failure::Refused as _;
+use super::failure::{Refused as _, because};
 use super::features::{Features, OPTIONAL_NAMESPACES};
 use super::keeper::{Orders, in_child};
 use super::mounting::{INERT, Overlay, filesystem, tmpfs};
 use super::report::{Degradation, Failure, Report, Rung};
+use super::{capabilities, emulation, landlock, sys};
 
 /// Tries everything that a step needs. An error means that this rung does not work.
 pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report), Failure> {
@@ -70,6 +70,8 @@ pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report),
         ),
         tty_group: mapped(5, "/proc/self/gid_map"),
         chroot: false,
+        hands_over: false,
+        confines: false,
         emulates_ids: orders.rung == Rung::Single,
         seccomp: capabilities::effective().contains(rustix::thread::CapabilitySet::SYS_ADMIN),
     };
@@ -86,23 +88,7 @@ fn probe_chroot(orders: &Orders, id_map: &str) -> Result<(Features, Report), Fai
     let file =
         tempfile::NamedTempFile::new_in(&orders.store_root).refused_on("create", &orders.store_root)?;
     std::os::unix::fs::fchown(&file, Some(1), Some(1)).refused_on("chown", file.path())?;
-    let without = |feature: &str, instead: &str, cost: &str| Degradation {
-        feature: feature.to_owned(),
-        instead: instead.to_owned(),
-        cost: cost.to_owned(),
-        failure: super::failure::because("chroot", "this rung mounts nothing and makes no namespace"),
-    };
-    let degradations = vec![
-        without(
-            "namespaces",
-            "chroot",
-            "a step sees the builder's network, host name and IPC, and may signal its processes",
-        ),
-        without("overlay", "a copy of the image for each step", "a step costs reading and writing its image"),
-        without("proc", "nothing", "programs that need /proc fail"),
-        without("sysfs", "nothing", "none for most builds"),
-        without("chroot", "not allowed to a step", "a step cannot itself use chroot, which would lead out"),
-    ];
+    let (hands_over, confines) = in_child(0, try_confinement)?;
     let features = Features {
         place: PathBuf::new(),
         namespaces: 0,
@@ -113,11 +99,76 @@ fn probe_chroot(orders: &Orders, id_map: &str) -> Result<(Features, Report), Fai
         pivot_root: false,
         tty_group: false,
         chroot: true,
+        hands_over: hands_over.is_none(),
+        confines: confines.is_none(),
         emulates_ids: false,
         seccomp: capabilities::effective().contains(rustix::thread::CapabilitySet::SYS_ADMIN),
     };
     let ids = mapped_ids("/proc/self/uid_map");
+    let degradations = without_mounts(hands_over, confines);
     Ok((features, Report { rung: orders.rung, id_map: id_map.to_owned(), ids, degradations }))
+}
+
+/// Why the kernel's files cannot be handed over, and why a step cannot be confined; nothing where it can.
+fn try_confinement() -> (Option<Failure>, Option<Failure>) {
+    let _ = rustix::thread::set_no_new_privs(true);
+    let listener = sys::install_notifying_filter(&emulation::filter_without_mounts());
+    let hands_over = listener.refused("seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER)").and_then(|listener| {
+        let can = sys::can_hand_over(&listener);
+        let old = || because("ioctl(SECCOMP_IOCTL_NOTIF_ADDFD)", "the kernel is older than 5.14");
+        if can { Ok(()) } else { Err(old()) }
+    });
+    (hands_over.err(), landlock::version().refused("landlock_create_ruleset").err())
+}
+
+/// What a step without mounts and namespaces has less.
+fn without_mounts(hands_over: Option<Failure>, confines: Option<Failure>) -> Vec<Degradation> {
+    let less = |feature: &str, instead: &str, cost: &str, failure: Option<Failure>| Degradation {
+        feature: feature.to_owned(),
+        instead: instead.to_owned(),
+        cost: cost.to_owned(),
+        failure: failure
+            .unwrap_or_else(|| because("chroot", "this rung mounts nothing and makes no namespace")),
+    };
+    let mut all = vec![less(
+        "namespaces",
+        if confines.is_none() { "chroot and Landlock" } else { "chroot" },
+        if confines.is_none() {
+            "a step has the builder's network, host name and IPC, and sees the numbers of its processes"
+        } else {
+            "a step has the builder's network, host name and IPC, and may signal its processes"
+        },
+        confines,
+    )];
+    all.push(less(
+        "overlay",
+        "a copy of the image",
+        "a step after COPY reads and writes its whole image",
+        None,
+    ));
+    if hands_over.is_some() {
+        let cost = "programs that need /proc or /sys fail, and a secret lies on the disk while its step runs";
+        all.push(less("proc and sysfs", "empty directories", cost, hands_over));
+    } else {
+        let cost = "a few microseconds for each file that a step opens or looks at";
+        all.push(less("proc and sysfs", "files opened by the builder, call by call", cost, None));
+        let cost =
+            "for a step of another user than root; where the image has sudo it keeps it, and has no /proc";
+        all.push(less("set-user-id programs", "no_new_privs", cost, None));
+    }
+    all.push(less(
+        "mount options",
+        "copies",
+        "what should be read-only can be written, and tmpfs has no limit",
+        None,
+    ));
+    all.push(less(
+        "chroot",
+        "not allowed to a step",
+        "a step cannot itself use chroot, which would lead out",
+        None,
+    ));
+    all
 }
 
 /// What failed in the child; nothing where it worked.

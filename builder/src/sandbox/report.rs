@@ -75,19 +75,58 @@ pub struct Failure {
     pub remedy: Option<String>,
 }
 
+impl Failure {
+    /// The errno's name, `EPERM`, where the kernel gave one that is known.
+    #[must_use]
+    pub fn errno_name(&self) -> Option<&'static str> {
+        let errno = self.errno?;
+        ERRNO_NAMES.iter().find_map(|(number, name)| (*number == errno).then_some(*name))
+    }
+}
+
+/// What mounting, entering namespaces, changing owners and installing filters can answer.
+const ERRNO_NAMES: [(i32, &str); 22] = [
+    (libc::EPERM, "EPERM"),
+    (libc::ENOENT, "ENOENT"),
+    (libc::EIO, "EIO"),
+    (libc::ENOEXEC, "ENOEXEC"),
+    (libc::EBADF, "EBADF"),
+    (libc::EAGAIN, "EAGAIN"),
+    (libc::ENOMEM, "ENOMEM"),
+    (libc::EACCES, "EACCES"),
+    (libc::EBUSY, "EBUSY"),
+    (libc::EEXIST, "EEXIST"),
+    (libc::EXDEV, "EXDEV"),
+    (libc::ENODEV, "ENODEV"),
+    (libc::ENOTDIR, "ENOTDIR"),
+    (libc::EINVAL, "EINVAL"),
+    (libc::EMFILE, "EMFILE"),
+    (libc::ENOSPC, "ENOSPC"),
+    (libc::EROFS, "EROFS"),
+    (libc::ENAMETOOLONG, "ENAMETOOLONG"),
+    (libc::ENOSYS, "ENOSYS"),
+    (libc::ELOOP, "ELOOP"),
+    (libc::EUSERS, "EUSERS"),
+    (libc::EOPNOTSUPP, "EOPNOTSUPP"),
+];
+
+/// `mount(proc): EPERM (the surrounding container hides parts of its /proc)`
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.call)?;
         if let Some(path) = &self.path {
             write!(f, " on `{}`", path.display())?;
         }
-        if let Some(errno) = self.errno {
-            write!(f, ": {}", std::io::Error::from_raw_os_error(errno))?;
+        let Some(errno) = self.errno else {
+            return if self.cause.is_empty() { Ok(()) } else { write!(f, ": {}", self.cause) };
+        };
+        let said = std::io::Error::from_raw_os_error(errno).to_string();
+        let said = said.split(" (os error").next().unwrap_or_default();
+        let cause = if self.cause.is_empty() || self.cause.starts_with(said) { said } else { &self.cause };
+        match self.errno_name() {
+            Some(name) => write!(f, ": {name} ({cause})"),
+            None => write!(f, ": errno {errno} ({cause})"),
         }
-        if !self.cause.is_empty() {
-            write!(f, " ({})", self.cause)?;
-        }
-        Ok(())
     }
 }
 

@@ -54,6 +54,11 @@ impl Located {
 /// Finds where `path` leads below `root`, as far as it exists; what does not exist is taken as it is written. For
 /// trees that nobody changes meanwhile: what is found is to be opened with [`open`] all the same.
 pub(super) fn locate(root: impl AsFd, path: &Path) -> rustix::io::Result<Located> {
+    locate_outside(root, path, &[])
+}
+
+/// The same, with what is below these directories of the root taken as it is written.
+pub(super) fn locate_outside(root: impl AsFd, path: &Path, opaque: &[&str]) -> rustix::io::Result<Located> {
     let mut todo: VecDeque<OsString> = words(path).collect();
     let mut way: Vec<(OsString, Option<OwnedFd>)> = Vec::new();
     let mut kind = FileType::Directory;
@@ -65,6 +70,10 @@ pub(super) fn locate(root: impl AsFd, path: &Path) -> rustix::io::Result<Located
             continue;
         }
         let here = match way.last() {
+            Some((first, _)) if way.len() == 1 && opaque.iter().any(|opaque| first == opaque) => {
+                way.push((word, None));
+                continue;
+            }
             Some((_, None)) => {
                 way.push((word, None));
                 continue;

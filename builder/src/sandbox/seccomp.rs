@@ -385,6 +385,15 @@ impl Program {
         self.unless_equal_skip(call, &inner);
     }
 
+    /// If the call is `call` and the low half of its argument has none of `bits`.
+    pub(super) fn unless_argument_bits_return(&mut self, call: u32, argument: u32, bits: u32, verdict: u32) {
+        let mut inner = Self::default();
+        inner.load(FIRST_ARGUMENT_OFFSET + 8 * argument);
+        inner.if_any_bit_return(bits, libc::SECCOMP_RET_ALLOW);
+        inner.give(verdict);
+        self.unless_equal_skip(call, &inner);
+    }
+
     fn if_greater_return(&mut self, value: u32, verdict: u32) {
         self.push(libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K, 0, 1, value);
         self.give(verdict);

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -51,6 +52,41 @@ pub struct Step {
     /// Device nodes of the host that the step sees at the same path.
     #[serde(with = "wire::list")]
     pub devices: Vec<PathBuf>,
+    /// Set-user-id programs have no effect (`--security-opt no-new-privileges`).
+    pub no_new_privileges: bool,
+    /// No seccomp filter (`--security-opt seccomp=unconfined`). Only after an explicit allowance.
+    pub unfiltered: bool,
+    /// Memory and processors.
+    pub limits: Limits,
+}
+
+/// What a step may use at most. Nothing is limited by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Bytes of memory and swap together; -1 is any.
+    pub memory_swap: Option<i64>,
+    /// Microseconds in which the quota may be used; 100000 if not given.
+    pub cpu_period: Option<u64>,
+    /// Microseconds of processor time in a period.
+    pub cpu_quota: Option<i64>,
+    /// Share of the processors' time against other groups; 1024 is the ordinary one.
+    pub cpu_shares: Option<u64>,
+    /// Processors, as `0-2,7`.
+    pub cpuset_cpus: Option<String>,
+    /// Memory nodes, as `0-1`.
+    pub cpuset_mems: Option<String>,
+    /// The control group that the step's own is made in; else beside or below the builder's.
+    pub parent: Option<String>,
+}
+
+impl Limits {
+    /// Whether something is limited.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        Self { parent: None, ..self.clone() } != Self::default()
+    }
 }
 
 impl Default for Step {
@@ -73,6 +109,9 @@ impl Default for Step {
             cap_add: Vec::new(),
             cap_drop: Vec::new(),
             devices: Vec::new(),
+            no_new_privileges: false,
+            unfiltered: false,
+            limits: Limits::default(),
         }
     }
 }
@@ -234,6 +273,18 @@ impl std::fmt::Debug for SecretBytes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "SecretBytes({} bytes)", self.0.len())
     }
+}
+
+/// What a step reads.
+#[derive(Debug, Default)]
+pub enum Input {
+    /// Nothing: the end is there at once.
+    #[default]
+    Nothing,
+    /// What comes from this descriptor.
+    Stream(OwnedFd),
+    /// A terminal of the step's own, which its output goes to as well. Whoever waits gets the other side of it.
+    Terminal(tokio::sync::oneshot::Sender<OwnedFd>),
 }
 
 /// Which of the two streams a step wrote to.

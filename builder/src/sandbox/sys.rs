@@ -265,10 +265,12 @@ pub(super) struct Notification {
 }
 
 /// How a waiting call goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Verdict {
     /// It returns this.
     Returns(i64),
+    /// It returns a new descriptor of this, closed on exec if that is among the flags.
+    Opens(OwnedFd, rustix::fs::OFlags),
     /// It fails with this errno.
     Fails(i32),
     /// The kernel carries it out after all.
@@ -300,6 +302,7 @@ pub(super) fn next_notification(listener: BorrowedFd<'_>) -> io::Result<Notifica
 #[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 pub(super) fn answer(listener: BorrowedFd<'_>, id: u64, verdict: Verdict) -> io::Result<()> {
     let (val, error, flags) = match verdict {
+        Verdict::Opens(file, flags) => return hand_over(listener, id, &file, flags),
         Verdict::Returns(value) => (value, 0, 0),
         Verdict::Fails(errno) => (0, -errno, 0),
         Verdict::Continues => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
@@ -312,11 +315,90 @@ pub(super) fn answer(listener: BorrowedFd<'_>, id: u64, verdict: Verdict) -> io:
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Puts a descriptor into the table of who waits, and lets its call return the number.
+#[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
+fn hand_over(listener: BorrowedFd<'_>, id: u64, file: &OwnedFd, flags: rustix::fs::OFlags) -> io::Result<()> {
+    let request = libc::seccomp_notif_addfd {
+        id,
+        flags: libc::SECCOMP_ADDFD_FLAG_SEND as u32,
+        srcfd: file.as_raw_fd().cast_unsigned(),
+        newfd: 0,
+        newfd_flags: (flags & rustix::fs::OFlags::CLOEXEC).bits(),
+    };
+    // SAFETY: the kernel reads one `seccomp_notif_addfd` from this address.
+    let added = unsafe {
+        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD as _, &raw const request)
+    };
+    if added >= 0 {
+        return Ok(());
+    }
+    match io::Error::last_os_error() {
+        error if error.raw_os_error() == Some(libc::ENOENT) => Err(error),
+        // A full table is the caller's to know.
+        error => answer(listener, id, Verdict::Fails(error.raw_os_error().unwrap_or(libc::EPERM))),
+    }
+}
+
+/// Whether descriptors can be handed over in an answer (Linux 5.14): asked with a call that nobody waits in.
+pub(super) fn can_hand_over(listener: &OwnedFd) -> bool {
+    let nobody = hand_over(listener.as_fd(), u64::MAX, listener, rustix::fs::OFlags::empty());
+    nobody.is_err_and(|error| error.raw_os_error() == Some(libc::ENOENT))
+}
+
+/// Does something with another user and group, and comes back to root.
+pub(super) fn with_identity<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> T {
+    use rustix::fs::{Gid, Uid};
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    let changed = rustix::thread::set_thread_res_gid(group, group, Gid::ROOT)
+        .and_then(|()| rustix::thread::set_thread_res_uid(user, user, Uid::ROOT));
+    let result = work();
+    if changed.is_ok() {
+        let _ = rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT);
+    }
+    let _ = rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT);
+    // The kernel forgets it with every change of identity.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    result
+}
+
 /// Whether the call still waits: what was read of its process meanwhile is that process's.
 #[expect(unsafe_code, reason = "rustix has no safe wrapper for it")]
 pub(super) fn still_waits(listener: BorrowedFd<'_>, id: u64) -> bool {
     // SAFETY: the kernel reads one number from this address.
     unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID as _, &raw const id) == 0 }
+}
+
+/// What `fstat` gives for an open place, with these owners in the place of those on the disk, as the kernel writes it.
+#[expect(unsafe_code, reason = "rustix converts what has to stay as it is")]
+pub(super) fn stat_bytes(place: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<Vec<u8>> {
+    // SAFETY: an all-zero `stat` is valid.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one `stat` to this address.
+    if unsafe { libc::fstat(place.as_raw_fd(), &raw mut stat) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    (stat.st_uid, stat.st_gid) = (uid, gid);
+    // SAFETY: the struct is plain data that was all zeros before the kernel wrote to it, so that its padding is set.
+    let bytes =
+        unsafe { std::slice::from_raw_parts((&raw const stat).cast::<u8>(), size_of::<libc::stat>()) };
+    Ok(bytes.to_vec())
+}
+
+/// The same of `statx` with a mask.
+#[expect(unsafe_code, reason = "rustix converts what has to stay as it is")]
+pub(super) fn statx_bytes(place: BorrowedFd<'_>, mask: u32, uid: u32, gid: u32) -> io::Result<Vec<u8>> {
+    // SAFETY: an all-zero `statx` is valid.
+    let mut stat: libc::statx = unsafe { std::mem::zeroed() };
+    let flags = libc::AT_EMPTY_PATH;
+    // SAFETY: the path is a static C string, and the kernel writes one `statx` to this address.
+    if unsafe { libc::statx(place.as_raw_fd(), c"".as_ptr(), flags, mask, &raw mut stat) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    (stat.stx_uid, stat.stx_gid) = (uid, gid);
+    // SAFETY: as above.
+    let bytes =
+        unsafe { std::slice::from_raw_parts((&raw const stat).cast::<u8>(), size_of::<libc::statx>()) };
+    Ok(bytes.to_vec())
 }
 
 /// Reads another process's memory; gives how many bytes could be read.

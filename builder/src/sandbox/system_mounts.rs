@@ -15,7 +15,7 @@ use super::resolve;
 use super::step::{Network, Step};
 
 /// Kernel paths that tell or change too much: hidden behind nothing.
-const MASKED: [&str; 12] = [
+pub(super) const MASKED: [&str; 12] = [
     "proc/acpi",
     "proc/asound",
     "proc/interrupts",
@@ -125,20 +125,20 @@ fn devices(root: impl AsFd, step: &Step, features: &Features) -> Result<(), Fail
     Ok(())
 }
 
-/// The same in a real directory, for a step without mounts.
-pub(super) fn make_devices(dev: &OwnedFd, step: &Step) -> Result<(), Failure> {
+/// The same in a real directory, for a step without mounts. Gives the names of those that cannot be made, as inside a
+/// user namespace: a file is in the place of each.
+pub(super) fn make_devices(dev: &OwnedFd, step: &Step) -> Result<Vec<&'static str>, Failure> {
+    let mut missing = Vec::new();
     for (name, major, minor) in DEVICES {
-        let number = rustix::fs::makedev(major, minor);
-        if rustix::fs::mknodat(dev, name, FileType::CharacterDevice, Mode::from_raw_mode(0o666), number)
-            .is_ok()
-        {
-            let _ = rustix::fs::chmodat(dev, name, Mode::from_raw_mode(0o666), rustix::fs::AtFlags::empty());
-        } else if name == "null" {
-            // Inside a user namespace: a file that takes what is written, and is thrown away with the rest.
+        let (number, mode) = (rustix::fs::makedev(major, minor), Mode::from_raw_mode(0o666));
+        let made = rustix::fs::mknodat(dev, name, FileType::CharacterDevice, mode, number).is_ok()
+            && rustix::fs::chmodat(dev, name, mode, rustix::fs::AtFlags::empty()).is_ok();
+        if !made {
             let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
-            let mode = Mode::from_raw_mode(0o666);
-            let file = rustix::fs::openat(dev, name, flags, mode).refused_on("create", "/dev/null")?;
-            rustix::fs::fchmod(&file, mode).refused_on("chmod", "/dev/null")?;
+            let place = Path::new("/dev").join(name);
+            let file = rustix::fs::openat(dev, name, flags, mode).refused_on("create", &place)?;
+            rustix::fs::fchmod(&file, mode).refused_on("chmod", &place)?;
+            missing.push(name);
         }
     }
     for path in &step.devices {
@@ -154,7 +154,7 @@ pub(super) fn make_devices(dev: &OwnedFd, step: &Step) -> Result<(), Failure> {
         rustix::fs::mkdirat(dev, name, Mode::from_raw_mode(mode)).refused_on("mkdir", &place)?;
         let _ = rustix::fs::chmodat(dev, name, Mode::from_raw_mode(mode), rustix::fs::AtFlags::empty());
     }
-    Ok(())
+    Ok(missing)
 }
 
 fn links(dev: &OwnedFd) -> Result<(), Failure> {

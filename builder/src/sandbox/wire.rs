@@ -28,8 +28,8 @@ const MAX_DESCRIPTORS: usize = 250;
 /// What the builder asks.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
-    /// Run a step. Descriptors: its stdout, its stderr, then one for each secret in order.
-    Run { id: u64, step: Box<Step> },
+    /// Run a step. Descriptors: its stdout, its stderr, what `input` says, then one for each secret in order.
+    Run { id: u64, step: Box<Step>, input: InputKind },
     /// Kill a step.
     Cancel { id: u64 },
     /// Make an upper directory a layer.
@@ -44,6 +44,16 @@ pub(super) enum Request {
     WriteTar { id: u64, diff_id: Digest },
     /// How the id maps were written, or why not.
     Mapped { outcome: Result<String, Failure> },
+}
+
+/// What the descriptor of a step's input is, if there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum InputKind {
+    Nothing,
+    /// Its standard input.
+    Stream,
+    /// A socket for the other side of its terminal.
+    Terminal,
 }
 
 /// What the keeper answers.

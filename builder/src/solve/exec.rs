@@ -18,7 +18,7 @@ use crate::cache_mount;
 use crate::copy::Owner;
 use crate::error::{Error, Result};
 use crate::event::{Outcome, Stream};
-use crate::graph::{Exec, ExecMountKind, Network, NodeId};
+use crate::graph::{Exec, ExecMountKind, ExecSettings, Network, NodeId, Volume};
 use crate::sandbox::{
     ExitStatus, Finished, MountSource, Network as StepNetwork, Output, SecretBytes, Step, StepMount,
     StepUser, Ulimit,
@@ -85,7 +85,6 @@ impl Solver {
         let mounts = self.mounts(exec, &inputs[1..]).await?;
         let store = inner.around.store.clone();
         let scratch = Self::blocking(move || Ok(store.scratch()?)).await?;
-        let settings = &exec.settings;
         let mut env: Vec<OsString> = exec.env.iter().chain(&exec.ambient_env).map(OsString::from).collect();
         env.extend(mounts.env);
         if !exec.env.iter().any(|pair| pair.starts_with("HOME=")) {
@@ -99,31 +98,22 @@ impl Solver {
             env,
             cwd: PathBuf::from(&exec.cwd),
             user: StepUser { uid: user.uid, gid: user.gid, groups: user.groups },
-            network: if exec.network == Network::None { StepNetwork::None } else { StepNetwork::Host },
+            network: match exec.network {
+                Network::None => StepNetwork::None,
+                Network::Default | Network::Host => StepNetwork::Host,
+            },
             insecure: exec.insecure,
-            ulimits: settings
-                .ulimits
-                .iter()
-                .map(|(name, soft, hard)| Ulimit { name: name.clone(), soft: Some(*soft), hard: Some(*hard) })
-                .collect(),
             ..Step::default()
         };
-        if let Some(hostname) = &settings.hostname {
-            step.hostname.clone_from(hostname);
-        }
-        if let Some(size) = settings.shm_size {
-            step.shm_size = size;
-        }
-        for (name, address) in &settings.extra_hosts {
-            let address = address.parse().map_err(|_| {
-                Error::invalid(format!("`{address}` (--add-host {name}) is not an IP address"))
-            })?;
-            step.extra_hosts.push((name.clone(), address));
-        }
+        settle(&mut step, &exec.settings)?;
+        let failed = inner.around.on_failure.as_ref().map(|look| (look, shell_of(&step)));
         let (sender, receiver) = mpsc::channel(64);
         let (finished, tail) = tokio::join!(sandbox.run(step, sender), follow(receiver, progress));
         let Finished { status, upper, out_of_memory, owners } = finished?;
         if !status.is_success() {
+            if let Some((look, shell)) = failed {
+                look.look(&command_text(exec), &sandbox, shell).await;
+            }
             return Err(Error::Command {
                 command: command_text(exec),
                 ending: ending(status, out_of_memory),
@@ -271,6 +261,53 @@ impl Solver {
             }
         }
     }
+}
+
+/// A shell in the place of a step's command: its own, if it ran in one.
+fn shell_of(step: &Step) -> Step {
+    let shell = match step.argv.as_slice() {
+        [shell, flag, _] if flag == "-c" => shell.clone(),
+        _ => "/bin/sh".into(),
+    };
+    Step { argv: vec![shell], ..step.clone() }
+}
+
+/// Settings of the whole build, for one step.
+pub(crate) fn settle(step: &mut Step, settings: &ExecSettings) -> Result<()> {
+    let limit = |limit: u64| (limit != u64::MAX).then_some(limit);
+    let ulimit = |(name, soft, hard): &(String, u64, u64)| Ulimit {
+        name: name.clone(),
+        soft: limit(*soft),
+        hard: limit(*hard),
+    };
+    step.ulimits = settings.ulimits.iter().map(ulimit).collect();
+    if let Some(hostname) = &settings.hostname {
+        step.hostname.clone_from(hostname);
+    }
+    if let Some(size) = settings.shm_size {
+        step.shm_size = size;
+    }
+    for (name, address) in &settings.extra_hosts {
+        let address = address
+            .parse()
+            .map_err(|_| Error::invalid(format!("`{address}` (--add-host {name}) is not an IP address")))?;
+        step.extra_hosts.push((name.clone(), address));
+    }
+    step.cap_add.clone_from(&settings.cap_add);
+    step.cap_drop.clone_from(&settings.cap_drop);
+    step.devices.clone_from(&settings.devices);
+    step.no_new_privileges = settings.no_new_privileges;
+    step.unfiltered = settings.unfiltered;
+    step.limits = settings.limits.clone();
+    // What lies deeper goes on top of them.
+    let volume = |volume: &Volume| StepMount::Cache {
+        source: volume.host.clone(),
+        subpath: PathBuf::new(),
+        target: PathBuf::from(&volume.target),
+        readonly: volume.readonly,
+    };
+    step.mounts.splice(0..0, settings.volumes.iter().map(volume));
+    Ok(())
 }
 
 /// What a command sees beside its filesystem.

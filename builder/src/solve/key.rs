@@ -3,7 +3,7 @@
 use layer_store::Digest;
 use layer_store::digest::Hasher;
 
-use crate::graph::{CopyOp, Exec, ExecMountKind, WorkdirOp};
+use crate::graph::{CopyOp, Exec, ExecMountKind, ExecSettings, WorkdirOp};
 
 /// Raised when the meaning of a key or the bytes of a layer change.
 const VERSION: &str = "rbuild-1";
@@ -36,6 +36,7 @@ pub(super) fn exec(exec: &Exec, input: &[Digest], mounts: &[Digest], epoch: Opti
     for (name, soft, hard) in &exec.settings.ulimits {
         hasher.field(name).field(soft.to_le_bytes()).field(hard.to_le_bytes());
     }
+    privileges(&mut hasher, &exec.settings);
     let mut shown = mounts.iter();
     hasher.field((exec.mounts.len() as u64).to_le_bytes());
     for mount in &exec.mounts {
@@ -65,6 +66,24 @@ pub(super) fn exec(exec: &Exec, input: &[Digest], mounts: &[Digest], epoch: Opti
     }
     time(&mut hasher, epoch);
     hasher.finish()
+}
+
+/// What a command may and sees beyond the ordinary, if there is anything: without, the key is as it always was.
+fn privileges(hasher: &mut Hasher, settings: &ExecSettings) {
+    for (what, names) in [("cap-add", &settings.cap_add), ("cap-drop", &settings.cap_drop)] {
+        if !names.is_empty() {
+            list(hasher.field(what), names);
+        }
+    }
+    for volume in &settings.volumes {
+        hasher.field("volume").field(&volume.target).field([u8::from(volume.readonly)]);
+    }
+    for device in &settings.devices {
+        hasher.field("device").field(device.as_os_str().as_encoded_bytes());
+    }
+    if settings.no_new_privileges || settings.unfiltered {
+        hasher.field("security").field([u8::from(settings.no_new_privileges), u8::from(settings.unfiltered)]);
+    }
 }
 
 /// The key of a COPY or ADD whose sources have these digests. Under `--link` what is below does not count.

@@ -34,9 +34,11 @@ use crate::error::{Error, Result};
 use crate::event::{Reporter, StepId};
 use crate::explain::Verdict;
 use crate::graph::{ExecMountKind, Graph, Node, NodeId, Op};
+use crate::sandbox::{Sandbox, Step};
 use crate::sandbox_handle::SandboxHandle;
 use crate::secret::Secrets;
 
+pub(crate) use exec::settle;
 pub(crate) use foresee::{Doubt, Forecast};
 pub use layers::Layers;
 
@@ -71,6 +73,8 @@ pub struct Surroundings {
     pub jobs: usize,
     /// Times in new layers that are later become this (`SOURCE_DATE_EPOCH`, seconds).
     pub epoch: Option<i64>,
+    /// Who may look at a command that failed, before its filesystem is gone.
+    pub on_failure: Option<Arc<dyn OnFailure>>,
     /// The age from which the stored result of a command is not used any more.
     pub cache_ttl: Option<Duration>,
     /// How large the store may become.
@@ -94,6 +98,13 @@ pub(crate) struct UsedMount {
     pub(crate) name: String,
     /// Who owns what is in it.
     pub(crate) owner: Owner,
+}
+
+/// Somebody who looks at a failed command.
+pub trait OnFailure: std::fmt::Debug + Send + Sync {
+    /// Called with a step that starts a shell in the filesystem that the command of `name` left, with its environment
+    /// and its mounts. The step may be run and changed as often as wanted until this returns.
+    fn look<'a>(&'a self, name: &'a str, sandbox: &'a Sandbox, shell: Step) -> BoxFuture<'a, ()>;
 }
 
 type Pending = Shared<BoxFuture<'static, Result<Arc<Solved>>>>;

@@ -11,12 +11,13 @@ use std::process::{Command, ExitCode};
 mod escapes;
 mod mounts;
 mod steps;
+mod without_mounts;
 mod world;
 
 /// A test: its name and what it does.
 type Test = (&'static str, fn(&world::World));
 
-const TESTS: &[&[Test]] = &[steps::TESTS, mounts::TESTS, escapes::TESTS];
+const TESTS: &[&[Test]] = &[steps::TESTS, mounts::TESTS, escapes::TESTS, without_mounts::TESTS];
 
 fn main() -> ExitCode {
     builder::sandbox::run_helper_if_asked();

@@ -120,7 +120,7 @@ fn secret(world: &World) {
         gid: 0,
     };
     let mounts = vec![mount("/run/secrets/one", 0, 0o400), mount("/root/.npmrc", 0, 0o440)];
-    let ran = world.run(Step { mounts, ..world.script("cat /run/secrets/one /root/.npmrc; stat -c '%a %u' /run/secrets/one; env; (echo x > /root/.npmrc) 2> /dev/null || echo refused") });
+    let ran = world.run(Step { mounts, ..world.script("cat /run/secrets/one /root/.npmrc; stat -c '%a %u' /run/secrets/one; env; (echo x > /root/.npmrc) 2> /dev/null || echo refused; test -s /run/secrets/one || echo empty") });
     assert_eq!(
         ran.stdout,
         "hunter2hunter2400 0\nPATH=/bin\nrefused\n".replace(

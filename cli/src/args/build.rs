@@ -70,15 +70,8 @@ pub(crate) struct BuildArgs {
     /// Network of RUN: `default`, `host` or `none`
     #[arg(long, value_name = "MODE")]
     pub(crate) network: Option<String>,
-    /// Further line of /etc/hosts during RUN
-    #[arg(long, value_name = "HOST:IP")]
-    pub(crate) add_host: Vec<String>,
-    /// Size of /dev/shm during RUN, `64m` for instance
-    #[arg(long, value_name = "BYTES")]
-    pub(crate) shm_size: Option<String>,
-    /// Limit of the processes of RUN, `nofile=1024:2048` for instance
-    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
-    pub(crate) ulimit: Vec<String>,
+    #[command(flatten)]
+    pub(crate) sandbox: SandboxArgs,
     /// Secret for `RUN --mount=type=secret`: `id=NAME[,src=FILE|,env=VARIABLE]`
     #[arg(long, value_name = "SECRET")]
     pub(crate) secret: Vec<String>,
@@ -118,6 +111,9 @@ pub(crate) struct BuildArgs {
     /// build that needs more fails [default: `RBUILD_MAX_USED_SPACE`, else no limit]
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_used_space: Option<String>,
+    /// What happens when a command fails: `shell` opens one where it failed, on a terminal
+    #[arg(long, value_name = "ACTION", value_parser = ["shell"])]
+    pub(crate) on_error: Option<String>,
     /// Steps that run at the same time [default: as many as there are processors]
     #[arg(long, value_name = "COUNT")]
     pub(crate) jobs: Option<std::num::NonZeroUsize>,
@@ -138,4 +134,57 @@ pub(crate) enum ProgressArg {
     None,
     /// A JSON object a line, with BuildKit's field names
     Rawjson,
+}
+
+/// What a command in the sandbox sees and may, beside its filesystem: for RUN and for `rbuild run`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct SandboxArgs {
+    /// Further line of /etc/hosts
+    #[arg(long, value_name = "HOST:IP")]
+    pub(crate) add_host: Vec<String>,
+    /// Size of /dev/shm, `64m` for instance
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) shm_size: Option<String>,
+    /// Limit of the processes, `nofile=1024:2048` for instance
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub(crate) ulimit: Vec<String>,
+    /// Directory or file of this machine that commands see and may change, `/cache:/var/cache` for instance
+    #[arg(short = 'v', long, value_name = "HOST:CONTAINER[:ro]")]
+    pub(crate) volume: Vec<String>,
+    /// Capability beyond Docker's default ones
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cap_add: Vec<String>,
+    /// Capability to be without
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cap_drop: Vec<String>,
+    /// Device of this machine
+    #[arg(long, value_name = "/dev/NAME")]
+    pub(crate) device: Vec<String>,
+    /// `seccomp=unconfined` or `no-new-privileges`
+    #[arg(long, value_name = "OPTION")]
+    pub(crate) security_opt: Vec<String>,
+    /// Most memory, `512m` for instance
+    #[arg(short, long, value_name = "BYTES")]
+    pub(crate) memory: Option<String>,
+    /// Most memory and swap together; -1 is any
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    pub(crate) memory_swap: Option<String>,
+    /// Microseconds in which the quota may be used
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub(crate) cpu_period: Option<u64>,
+    /// Microseconds of processor time in a period
+    #[arg(long, value_name = "MICROSECONDS", allow_hyphen_values = true)]
+    pub(crate) cpu_quota: Option<i64>,
+    /// Share of processor time against others, 1024 is the ordinary one
+    #[arg(short = 'c', long, value_name = "SHARES")]
+    pub(crate) cpu_shares: Option<u64>,
+    /// Processors, `0-2` for instance
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cpuset_cpus: Option<String>,
+    /// Memory nodes, `0-1` for instance
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cpuset_mems: Option<String>,
+    /// Control group that limits are made in
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) cgroup_parent: Option<String>,
 }

@@ -41,8 +41,6 @@ const fn refused(name: &'static str, value: bool, reason: &'static str) -> Docke
 
 const ATTESTATIONS: &str =
     "attestations are not written yet; a signer such as cosign can attach them after the push";
-const LIMITS: &str =
-    "RUN steps have no limits of their own yet; start rbuild inside a limited cgroup (`systemd-run`)";
 
 /// Every flag of `docker build` and `docker buildx build`, by name.
 pub(crate) const FLAGS: &[DockerFlag] = &[
@@ -60,14 +58,14 @@ pub(crate) const FLAGS: &[DockerFlag] = &[
     works("cache-from"),
     works("cache-to"),
     works("call"),
-    refused("cgroup-parent", true, LIMITS),
+    works("cgroup-parent"),
     works("check"),
     nothing("compress", false, "the context is read where it lies and never sent"),
-    refused("cpu-period", true, LIMITS),
-    refused("cpu-quota", true, LIMITS),
-    refused("cpu-shares", true, LIMITS),
-    refused("cpuset-cpus", true, LIMITS),
-    refused("cpuset-mems", true, LIMITS),
+    works("cpu-period"),
+    works("cpu-quota"),
+    works("cpu-shares"),
+    works("cpuset-cpus"),
+    works("cpuset-mems"),
     nothing("disable-content-trust", false, "content trust of notary was switched off in Docker too"),
     works("file"),
     nothing("force-rm", false, "nothing is left behind by a step, whether it fails or not"),
@@ -75,8 +73,8 @@ pub(crate) const FLAGS: &[DockerFlag] = &[
     works("isolation"),
     works("label"),
     works("load"),
-    refused("memory", true, LIMITS),
-    refused("memory-swap", true, LIMITS),
+    works("memory"),
+    works("memory-swap"),
     works("metadata-file"),
     works("network"),
     works("no-cache"),
@@ -89,15 +87,11 @@ pub(crate) const FLAGS: &[DockerFlag] = &[
     works("pull"),
     works("push"),
     works("quiet"),
-    refused("resource", true, LIMITS),
+    refused("resource", true, "name each limit by its own flag: `--memory`, `--cpu-quota`, `--cpuset-cpus`"),
     nothing("rm", false, "nothing is left behind by a step"),
     refused("sbom", true, ATTESTATIONS),
     works("secret"),
-    refused(
-        "security-opt",
-        true,
-        "the sandbox chooses its own profile; `rbuild doctor` shows it, and `--isolation` sets the least that is good enough",
-    ),
+    works("security-opt"),
     works("shm-size"),
     refused(
         "squash",

@@ -148,3 +148,11 @@ pub(crate) struct LogoutArgs {
     #[arg(long)]
     pub(crate) json: bool,
 }
+
+/// `rbuild doctor`
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// `text`, or `json` for programs
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    pub(crate) format: String,
+}

@@ -10,6 +10,7 @@ pub(crate) mod manual;
 pub(crate) mod plan;
 pub(crate) mod registry;
 mod route;
+pub(crate) mod run;
 pub(crate) mod store;
 pub(crate) mod toolkit;
 
@@ -83,6 +84,8 @@ pub(crate) enum Command {
     Build(Box<BuildArgs>),
     /// Check a Dockerfile and build nothing
     Check(Box<CheckArgs>),
+    /// Run a command in an image; what it changes is gone with it
+    Run(Box<run::RunArgs>),
     /// Say what a build would do, and do nothing
     Plan(Box<plan::PlanArgs>),
     /// Say why the steps of the last build were done again or not
@@ -134,7 +137,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Store(store::StoreCommand),
     /// Show what this machine allows a build to do, and why
-    Doctor,
+    Doctor(image::DoctorArgs),
     /// Print a script that completes commands in a shell
     Completion(manual::CompletionArgs),
     /// Print manual pages

@@ -1,5 +1,6 @@
 //! `rbuild build`
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use layer_store::store::Durability;
 use registry_client::{Client, Reference};
 use serde_json::json;
 
+use super::run::Shell;
 use super::{Context, build_failure, check, outline, print, remote, tell, why};
 use crate::args::build::{BuildArgs, ProgressArg};
 use crate::args::call::{Call, Format, Method};
@@ -33,11 +35,18 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
     let engine_settings = EngineSettings {
         store_root: context.store_root()?,
         durability: Durability::Full,
-        isolation: settings::isolation(&args, &context.environment)?,
+        isolation: settings::isolation(args.isolation.as_deref(), &context.environment)?,
     };
 
     let terminal = progress::terminal(context.environment.text("TERM"));
     let renderer = Kind::new(args.progress, args.quiet, terminal).start();
+    if args.on_error.is_some() {
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            return Err(Failure::usage("`--on-error=shell` needs a terminal"));
+        }
+        let term = context.environment.text("TERM").unwrap_or("xterm").to_owned();
+        request.on_failure = Some(Arc::new(Shell { renderer: renderer.clone(), term }));
+    }
     let mut reporters: Vec<Arc<dyn Reporter>> = vec![renderer.clone()];
     // A store that cannot be written is the build's own error, with a better message than the log's.
     let log = LogFile::create(&engine_settings.store_root).ok().map(Arc::new);

@@ -2,6 +2,7 @@
 
 use builder::Error;
 use builder::dockerfile::Source;
+use builder::sandbox::{Failure as Refusal, Rung, SandboxError};
 
 use crate::failure::{Exit, Failure, chain};
 use crate::place;
@@ -23,10 +24,12 @@ pub(super) fn explain(error: &Error, source: &Source) -> Failure {
             if let Some(span) = span {
                 failure = failure.detail(place::show(source, *span));
             }
-            if let Error::Command { tail, .. } = &**cause
-                && !tail.is_empty()
-            {
-                failure = failure.detail(last_output(tail));
+            match &**cause {
+                Error::Command { tail, .. } if !tail.is_empty() => {
+                    failure = failure.detail(last_output(tail));
+                }
+                Error::Sandbox(refusal) => failure = failure.details(attempts(refusal)),
+                _ => {}
             }
             failure.hint(error.hint())
         }
@@ -81,6 +84,19 @@ fn dockerfile(findings: &[builder::dockerfile::Diagnostic], source: &Source) -> 
         };
     };
     Failure::new(printable(&only.message)).detail(place::show(source, only.span)).hint(only.help.clone())
+}
+
+/// What each rung of isolation was refused for: as `rbuild doctor` says it.
+pub(super) fn attempts(error: &SandboxError) -> Option<String> {
+    let SandboxError::Refused { attempts } = error else { return None };
+    let line = |(rung, failure): &(Rung, Refusal)| {
+        let remedy = failure
+            .remedy
+            .as_ref()
+            .map_or_else(String::new, |remedy| format!("\n             mend it  {remedy}"));
+        format!("  {:<8} {failure}{remedy}", rung.name())
+    };
+    Some(attempts.iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 
 fn last_output(tail: &[String]) -> String {

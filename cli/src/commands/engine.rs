@@ -16,16 +16,22 @@ use crate::settings;
 
 /// Opens the store, and a client whose transfers are shown unless `quiet`.
 pub(super) fn open(context: &Context, quiet: bool) -> Result<(Engine, Arc<dyn Renderer>)> {
+    open_with(context, quiet, Isolation::Auto)
+}
+
+/// The same with this isolation for commands.
+pub(super) fn open_with(
+    context: &Context,
+    quiet: bool,
+    isolation: Isolation,
+) -> Result<(Engine, Arc<dyn Renderer>)> {
     let terminal = progress::terminal(context.environment.text("TERM"));
     let renderer = Kind::new(ProgressArg::Auto, quiet, terminal).start();
     let reporter: Arc<dyn Reporter> = renderer.clone();
     let transfers = Arc::new(Transfers::new(reporter.clone()));
     let client = Client::new(settings::client_settings(&context.global, &context.environment)?, transfers)?;
-    let settings = EngineSettings {
-        store_root: context.store_root()?,
-        durability: Durability::Full,
-        isolation: Isolation::Auto,
-    };
+    let settings =
+        EngineSettings { store_root: context.store_root()?, durability: Durability::Full, isolation };
     let engine = Engine::open(&settings, Arc::new(client), reporter).map_err(|error| {
         Failure::of(&error).hint("`--root` or `RBUILD_ROOT` names a directory that may be written")
     })?;

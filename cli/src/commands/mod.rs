@@ -28,6 +28,7 @@ mod read;
 mod remote;
 mod report;
 mod rmi;
+mod run;
 mod save;
 mod store;
 mod tag;
@@ -95,7 +96,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     // Threads that still wait for a peer must not hold the process back.
     runtime.shutdown_background();
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         // Whatever failed because it was stopped, it was the signal.
         Err(failure) => match context.status.get() {
             Some(status) => failure.exit(*status).report(),
@@ -104,8 +105,10 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     }
 }
 
-async fn dispatch(context: &Context, command: Command) -> Result<()> {
-    match command {
+/// Runs a command. The status of a success is that of the command itself in `rbuild run` only.
+async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
+    let done = match command {
+        Command::Run(args) => return run::run(context, &args).await,
         Command::Build(args) => build::run(context, *args).await,
         Command::Check(args) => check::run(context, &args.build, args.format, false).await,
         Command::Plan(args) => plan::run(context, *args).await,
@@ -132,7 +135,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<()> {
         Command::Prune(args) => prune::run(context, &args).await,
         Command::Du(args) => du::run(context, &args),
         Command::Store(command) => store::run(context, &command).await,
-        Command::Doctor => doctor::run(context).await,
+        Command::Doctor(args) => doctor::run(context, &args).await,
         Command::Completion(args) => completion::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Version => version::run(context),
@@ -140,7 +143,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<()> {
         Command::Image(_) | Command::System(_) => {
             Err(Failure::usage("this group of commands needs a command"))
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Cancels the work on the first Ctrl-C or SIGTERM: it ends in a moment, and what it had begun is taken back. Whoever

@@ -21,7 +21,7 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<()> {
     let engine_settings = EngineSettings {
         store_root: context.store_root()?,
         durability: Durability::Full,
-        isolation: settings::isolation(&args, &context.environment)?,
+        isolation: settings::isolation(args.isolation.as_deref(), &context.environment)?,
     };
     let reporter: Arc<dyn Reporter> = Arc::new(builder::event::Silent);
     let transfers = Arc::new(Transfers::new(reporter.clone()));

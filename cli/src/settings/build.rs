@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use builder::BuildRequest;
 use builder::context::layout::LayoutSource;
 use builder::dockerfile::Source;
-use builder::graph::{ExecSettings, Network};
+use builder::graph::Network;
 use builder::lower::{LowerOptions, NamedContext, NoCache};
 use builder::output::{Output, Packing};
 use builder::resolve::Pull;
@@ -16,7 +16,7 @@ use layer_store::Platform;
 use registry_client::Reference;
 
 use super::values::{self, pairs};
-use super::{Environment, cache, output};
+use super::{Environment, cache, output, sandbox};
 use crate::args::build::BuildArgs;
 use crate::failure::{Failure, Result};
 
@@ -24,8 +24,8 @@ use crate::failure::{Failure, Result};
 const STDIN_LIMIT: u64 = 4 << 20;
 
 /// Which isolation RUN steps get.
-pub(crate) fn isolation(args: &BuildArgs, environment: &Environment) -> Result<Isolation> {
-    match args.isolation.as_deref().or_else(|| environment.text("RBUILD_ISOLATION")) {
+pub(crate) fn isolation(asked: Option<&str>, environment: &Environment) -> Result<Isolation> {
+    match asked.or_else(|| environment.text("RBUILD_ISOLATION")) {
         None | Some("auto" | "default") => Ok(Isolation::Auto),
         Some("root") => Ok(Isolation::Root),
         Some("userns") => Ok(Isolation::Userns),
@@ -73,12 +73,7 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
             build_args,
             platforms: platforms(&args.platform)?,
             build_platform: Platform::host(),
-            settings: ExecSettings {
-                extra_hosts: args.add_host.iter().map(|text| values::host(text)).collect::<Result<_>>()?,
-                shm_size: args.shm_size.as_deref().map(values::bytes).transpose()?,
-                ulimits: args.ulimit.iter().map(|text| values::ulimit(text)).collect::<Result<_>>()?,
-                hostname: None,
-            },
+            settings: sandbox::settings(&args.sandbox)?,
             network: network(args.network.as_deref())?,
             allow_insecure: allow.insecure,
             allow_host_network: allow.host_network,
@@ -99,6 +94,7 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
             .map(values::bytes)
             .transpose()?,
         secrets: values::secrets(&args.secret, &args.ssh, environment)?,
+        on_failure: None,
         cache: cache::read(args)?,
     })
 }
@@ -294,7 +290,8 @@ fn pull(text: Option<&str>) -> Result<Pull> {
     }
 }
 
-fn network(text: Option<&str>) -> Result<Network> {
+/// The network that `--network` names.
+pub(crate) fn network(text: Option<&str>) -> Result<Network> {
     match text {
         None | Some("default" | "") => Ok(Network::Default),
         Some("host") => Ok(Network::Host),

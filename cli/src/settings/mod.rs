@@ -7,13 +7,15 @@ mod environment;
 mod output;
 pub(crate) mod prune;
 mod registry;
+mod sandbox;
 mod values;
 
 use std::path::PathBuf;
 
-pub(crate) use build::{ContextPlace, isolation, named_addresses, packing, place, request};
+pub(crate) use build::{ContextPlace, isolation, named_addresses, network, packing, place, request};
 pub(crate) use environment::Environment;
 pub(crate) use registry::{client_settings, login_file, platform};
+pub(crate) use sandbox::settings as sandbox;
 
 use crate::args::GlobalArgs;
 use crate::failure::{Failure, Result};

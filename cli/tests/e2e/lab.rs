@@ -1,7 +1,6 @@
 //! A place for one test: a registry with a base image, a store, a project directory, and a user to build as.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -10,7 +9,7 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 use xtask::registry::Registry;
-use xtask::{base_image, is_root, mirror, packages};
+use xtask::{base_image, is_root, mirror, packages, subject};
 
 /// Who runs rbuild.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +19,6 @@ pub(crate) enum Who {
     /// A user with subordinate ids and no privilege, whom `cargo xtask test` makes where it runs as root.
     Plain,
 }
-
-const PLAIN_USER: &str = "rbuild-test";
 
 /// A test's surroundings. Everything goes when it is dropped.
 pub(crate) struct Lab {
@@ -65,10 +62,11 @@ impl Lab {
         let owner = match who {
             Who::Caller => None,
             Who::Plain => {
-                let ids = plain_user();
+                let ids = subject::ids(subject::PLAIN_USER);
                 if ids.is_none() {
                     skip(&format!(
-                        "the user {PLAIN_USER} with subordinate ids (`cargo xtask test` as root makes it)"
+                        "the user {} with subordinate ids (`cargo xtask test` as root makes it)",
+                        subject::PLAIN_USER
                     ));
                     return None;
                 }
@@ -120,17 +118,7 @@ impl Lab {
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = match self.owner {
             None => Command::new(binary()),
-            Some((uid, gid)) => {
-                // As a login would: no further groups, no capabilities.
-                let mut command = Command::new("setpriv");
-                command
-                    .arg(format!("--reuid={uid}"))
-                    .arg(format!("--regid={gid}"))
-                    .arg("--clear-groups")
-                    .arg("--");
-                command.arg(binary());
-                command
-            }
+            Some(ids) => subject::as_user(ids, binary()),
         };
         command.args(words).current_dir(self.path("project")).env_clear();
         command
@@ -290,56 +278,14 @@ pub(crate) fn peer(program: &str, words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Says by name what a test needs, and where `cargo xtask test` collects it.
 fn skip(need: &str) {
     let thread = std::thread::current();
-    let name = thread.name().unwrap_or("a test");
-    let _ = writeln!(std::io::stderr(), "skipped: {name} needs {need}");
-    if let Some(path) = std::env::var_os("RBUILD_TEST_SKIPS") {
-        let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
-        writeln!(file, "{name} needs {need}").unwrap();
-    }
+    subject::skip(thread.name().unwrap_or("a test"), need);
 }
 
-/// uid and gid of the plain user.
-fn plain_user() -> Option<(u32, u32)> {
-    let number = |option: &str| {
-        let output = Command::new("id").args([option, PLAIN_USER]).output().ok()?;
-        String::from_utf8(output.stdout).ok()?.trim().parse().ok()
-    };
-    Some((number("-u")?, number("-g")?))
-}
-
-/// The program under test, at a place that any user may reach.
 fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let built = PathBuf::from(env!("CARGO_BIN_EXE_rbuild"));
-        if !is_root() {
-            return built;
-        }
-        // The target directory may lie below a home that others cannot enter. One copy serves all runs.
-        let place = Path::new("/tmp/rbuild-e2e-binary");
-        fs::create_dir_all(place).unwrap();
-        fs::set_permissions(place, fs::Permissions::from_mode(0o755)).unwrap();
-        let stamp = fs::metadata(&built).unwrap().modified().unwrap();
-        let stamp = stamp.duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
-        let copy = place.join(format!("rbuild-{stamp}"));
-        if !copy.exists() {
-            for old in fs::read_dir(place).unwrap().filter_map(Result::ok) {
-                // Another run may be at work with a young one.
-                let age = old.metadata().ok().and_then(|metadata| metadata.modified().ok()?.elapsed().ok());
-                if age.is_some_and(|age| age > std::time::Duration::from_secs(3600)) {
-                    let _ = fs::remove_file(old.path());
-                }
-            }
-            let fresh = place.join(format!("fresh-{}", std::process::id()));
-            fs::copy(&built, &fresh).unwrap();
-            fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).unwrap();
-            fs::rename(&fresh, &copy).unwrap();
-        }
-        copy
-    })
+    BINARY.get_or_init(|| subject::reachable(Path::new(env!("CARGO_BIN_EXE_rbuild"))).unwrap())
 }
 
 /// A command in a process group of its own, as a shell would start it.

@@ -14,4 +14,5 @@ mod kills;
 mod lab;
 mod model;
 mod real_input;
+mod run;
 mod toolkit;

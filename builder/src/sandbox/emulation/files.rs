@@ -10,10 +10,11 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, StatxFlags, Uid};
 
 use serde::{Deserialize, Serialize};
 
+use super::below::Below;
 use super::identity::Identity;
 use super::process::Process;
 use crate::sandbox::resolve::by_descriptor;
-use crate::sandbox::sys::Verdict;
+use crate::sandbox::sys::{self, Verdict};
 
 /// The calls that give owners, and those that create without a flag that says so.
 pub(super) const CALLS: &[i64] = &[
@@ -39,6 +40,16 @@ pub(super) const CALLS: &[i64] = &[
     libc::SYS_fchownat,
     libc::SYS_mkdirat,
     libc::SYS_symlinkat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_mknod,
+    libc::SYS_mknodat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_stat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lstat,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
 ];
 
 /// Calls that create if a flag is in this argument.
@@ -73,13 +84,19 @@ pub(super) struct Owners {
     given: HashMap<Inode, (u32, u32)>,
     /// The first name of what was renamed or linked.
     origins: HashMap<Inode, Vec<u8>>,
-    /// Created by a process that is not root; its inode is not known before the kernel has made it.
+    /// Created, and not simply root's; the inode is not known before the kernel has made it.
     expected: Vec<(PathBuf, (u32, u32))>,
+    below: Below,
 }
 
 impl Owners {
-    pub(super) fn new(upper: OwnedFd) -> Self {
-        Self { upper, given: HashMap::new(), origins: HashMap::new(), expected: Vec::new() }
+    pub(super) fn new(upper: OwnedFd, below: Below) -> Self {
+        Self { upper, given: HashMap::new(), origins: HashMap::new(), expected: Vec::new(), below }
+    }
+
+    /// Whether every file is root's so far.
+    fn all_roots(&self) -> bool {
+        self.given.is_empty() && self.expected.is_empty() && self.below.is_plain()
     }
 
     /// Answers a call about files.
@@ -122,8 +139,11 @@ impl Owners {
                 self.follow(process, process.number(0), process.address(1));
                 return Ok(Verdict::Continues);
             }
+            libc::SYS_fstat | libc::SYS_newfstatat | libc::SYS_statx => return self.stat(process),
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_stat | libc::SYS_lstat => return self.stat(process),
             // Everything else creates something.
-            _ if identity.owner() == (0, 0) => return Ok(Verdict::Continues),
+            _ if identity.owner() == (0, 0) && self.all_roots() => return Ok(Verdict::Continues),
             _ => {
                 self.expect(process, identity)?;
                 return Ok(Verdict::Continues);
@@ -182,7 +202,9 @@ impl Owners {
         self.settle();
         let here = libc::AT_FDCWD.cast_unsigned();
         let (directory, path) = match process.call {
-            libc::SYS_openat | libc::SYS_mkdirat => (process.number(0), process.address(1)),
+            libc::SYS_openat | libc::SYS_mkdirat | libc::SYS_mknodat => {
+                (process.number(0), process.address(1))
+            }
             libc::SYS_symlinkat => (process.number(1), process.address(2)),
             #[cfg(target_arch = "x86_64")]
             libc::SYS_symlink => (here, process.address(1)),
@@ -198,9 +220,80 @@ impl Owners {
         let Ok(parent) = process.open(directory, parent.as_os_str().as_bytes(), OFlags::PATH, 0) else {
             return Ok(());
         };
+        let (mut owner, mode) = (identity.owner(), rustix::fs::fstat(&parent)?.st_mode);
         let parent = std::fs::read_link(by_descriptor(&parent))?;
-        self.expected.push((parent.join(name), identity.owner()));
+        if mode & libc::S_ISGID != 0 {
+            owner.1 = self.owner(&parent).1;
+        }
+        let path = parent.join(name);
+        // What is root's is so without a record, but where a file below had another owner at this place.
+        if owner != (0, 0) || path.strip_prefix("/").is_ok_and(|path| self.below.knows(path)) {
+            self.expected.push((path, owner));
+        }
         Ok(())
+    }
+
+    /// Answers a question about a file as its recorded owner wants it. A file of root is the kernel's to answer.
+    fn stat(&mut self, process: &Process) -> io::Result<Verdict> {
+        if self.all_roots() {
+            return Ok(Verdict::Continues);
+        }
+        self.settle();
+        let here = libc::AT_FDCWD.cast_unsigned();
+        let follow = |flags: AtFlags| {
+            if flags.contains(AtFlags::SYMLINK_NOFOLLOW) {
+                OFlags::PATH | OFlags::NOFOLLOW
+            } else {
+                OFlags::PATH
+            }
+        };
+        let (directory, path, flags, to) = match process.call {
+            libc::SYS_fstat => (process.number(0), 0, AtFlags::EMPTY_PATH, process.address(1)),
+            libc::SYS_newfstatat | libc::SYS_statx => {
+                let at = if process.call == libc::SYS_statx { (2, 4) } else { (3, 2) };
+                let flags = AtFlags::from_bits_retain(process.number(at.0));
+                (process.number(0), process.address(1), flags, process.address(at.1))
+            }
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_lstat => (here, process.address(0), AtFlags::SYMLINK_NOFOLLOW, process.address(1)),
+            _ => (here, process.address(0), AtFlags::empty(), process.address(1)),
+        };
+        // Whatever is wrong with the path is the kernel's to say.
+        let place = if flags.contains(AtFlags::EMPTY_PATH)
+            && (path == 0 || process.string(path).is_ok_and(|path| path.is_empty()))
+        {
+            process.descriptor(directory)
+        } else {
+            process.string(path).and_then(|path| process.open(directory, &path, follow(flags), 0))
+        };
+        let Ok(place) = place else { return Ok(Verdict::Continues) };
+        let Ok(path) = std::fs::read_link(by_descriptor(&place)) else { return Ok(Verdict::Continues) };
+        let (uid, gid) = self.owner(&path);
+        if (uid, gid) == (0, 0) {
+            return Ok(Verdict::Continues);
+        }
+        let answer = if process.call == libc::SYS_statx {
+            sys::statx_bytes(place.as_fd(), process.number(3), uid, gid)?
+        } else {
+            sys::stat_bytes(place.as_fd(), uid, gid)?
+        };
+        sys::write_memory(process.pid, to, &answer)?;
+        Ok(Verdict::Returns(0))
+    }
+
+    /// The owner of what is at an absolute path of the step.
+    fn owner(&self, path: &Path) -> (u32, u32) {
+        let Ok(inside) = path.strip_prefix("/") else { return (0, 0) };
+        let inode = self.inode(path);
+        let given = inode.and_then(|inode| self.given.get(&inode)).copied().unwrap_or((UNCHANGED, UNCHANGED));
+        if given.0 != UNCHANGED && given.1 != UNCHANGED {
+            return given;
+        }
+        let origin = inode.and_then(|inode| self.origins.get(&inode));
+        let origin = origin.map_or(inside, |origin| Path::new(std::ffi::OsStr::from_bytes(origin)));
+        let below = self.below.owner(origin);
+        let half = |given: u32, below: u32| if given == UNCHANGED { below } else { given };
+        (half(given.0, below.0), half(given.1, below.1))
     }
 
     /// Finds the inodes of what was expected.

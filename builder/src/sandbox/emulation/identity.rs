@@ -53,20 +53,15 @@ type Key = (u32, u64);
 pub(super) struct Identities {
     first: Identity,
     changed: HashMap<Key, Identity>,
-    own_proc: bool,
 }
 
 /// As far as inheritance is followed.
 const MAX_GENERATIONS: usize = 64;
 
 impl Identities {
-    pub(super) fn new(user: &StepUser, own_proc: bool) -> Self {
+    pub(super) fn new(user: &StepUser) -> Self {
         let first = Identity { uids: [user.uid; 3], gids: [user.gid; 3], groups: user.groups.clone() };
-        Self { first, changed: HashMap::new(), own_proc }
-    }
-
-    pub(super) fn own_proc(&self) -> bool {
-        self.own_proc
+        Self { first, changed: HashMap::new() }
     }
 
     /// The identity of the process, which is that of its nearest ancestor that changed its own.

@@ -1,10 +1,10 @@
-//! Root for a process that has one id: calls that change owners and identities are answered here, consistently, and
-//! the owners are recorded for the layer.
+//! Calls of a step that are answered here, because the kernel would refuse them where the sandbox is less than a
+//! container. The step's processes are stopped at them by seccomp, and process 1 answers.
 //!
-//! The kernel maps one id, so it refuses every other (`EINVAL`). The step's processes are stopped at these calls by
-//! seccomp and process 1 answers: an owner goes into a table by inode, so that it survives a rename; an identity
-//! into a table by process, inherited by its children. The files that a process with another identity creates are
-//! created by process 1 in its stead, and recorded with that identity.
+//! - With one id mapped the kernel refuses every other (`EINVAL`): changes of owner and of identity are answered
+//!   consistently, and the owners recorded for the layer. An owner goes into a table by inode, so that it survives a
+//!   rename; an identity into a table by process, inherited by its children.
+//! - Where nothing can be mounted, the files of the kernel are opened here and handed over: see [`kernel`].
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -13,28 +13,55 @@ use super::seccomp::Program;
 use super::step::StepUser;
 use super::sys::{self, Instruction, Notification, Verdict};
 
+mod below;
 mod files;
 mod identity;
+pub(super) mod kernel;
 mod process;
+mod question;
 
+pub(super) use below::{Below, Foreign};
 pub(super) use files::Given;
 use files::Owners;
 use identity::Identities;
+use kernel::KernelFiles;
 use process::Process;
 
 /// Answers the calls of one step.
 pub(super) struct Emulator {
     listener: OwnedFd,
-    identities: Identities,
-    owners: Owners,
+    own_proc: bool,
+    answers: Answers,
+}
+
+enum Answers {
+    OneId(Box<(Identities, Owners)>),
+    WithoutMounts(KernelFiles),
 }
 
 impl Emulator {
-    /// For the calls that come through `listener`, of processes that begin as `user`. `upper` is the step's upper
-    /// directory.
-    pub(super) fn new(listener: OwnedFd, user: &StepUser, upper: OwnedFd, own_proc: bool) -> Self {
+    /// Answers for a step that has one id, whose processes begin as `user`. `upper` is its upper directory, `below`
+    /// what is known of the owners in its layers. Calls come through `listener`.
+    pub(super) fn one_id(
+        listener: OwnedFd,
+        user: &StepUser,
+        upper: OwnedFd,
+        below: Below,
+        own_proc: bool,
+    ) -> Self {
+        let answers = Answers::OneId(Box::new((Identities::new(user), Owners::new(upper, below))));
+        Self::new(listener, own_proc, answers)
+    }
+
+    /// Answers for a step that can mount nothing.
+    pub(super) fn without_mounts(listener: OwnedFd, files: KernelFiles) -> Self {
+        // Such a step is in the same PID namespace as this process.
+        Self::new(listener, true, Answers::WithoutMounts(files))
+    }
+
+    fn new(listener: OwnedFd, own_proc: bool, answers: Answers) -> Self {
         sys::wake_in_turn(listener.as_fd());
-        Self { listener, identities: Identities::new(user, own_proc), owners: Owners::new(upper) }
+        Self { listener, own_proc, answers }
     }
 
     /// What becomes readable when a call waits.
@@ -59,24 +86,39 @@ impl Emulator {
         }
     }
 
-    /// The owners that the step gave, by path.
-    pub(super) fn into_owners(self) -> Vec<Given> {
-        self.owners.by_path()
+    /// The owners that the step gave, by path, where they are recorded.
+    pub(super) fn into_owners(self) -> Option<Vec<Given>> {
+        match self.answers {
+            Answers::OneId(one) => Some(one.1.by_path()),
+            Answers::WithoutMounts(_) => None,
+        }
     }
 
     fn verdict(&mut self, notification: &Notification) -> io::Result<Verdict> {
-        let process = Process::new(notification, self.identities.own_proc());
-        if let Some(verdict) = self.identities.answer(&process)? {
-            return Ok(verdict);
+        let process = Process::new(notification, self.own_proc);
+        match &mut self.answers {
+            Answers::WithoutMounts(files) => files.answer(&process),
+            Answers::OneId(one) => {
+                let (identities, owners) = &mut **one;
+                if let Some(verdict) = identities.answer(&process)? {
+                    return Ok(verdict);
+                }
+                let identity = identities.of(&process)?;
+                let still_waits = || sys::still_waits(self.listener.as_fd(), notification.id);
+                owners.answer(&process, &identity, still_waits)
+            }
         }
-        let identity = self.identities.of(&process)?;
-        self.owners.answer(&process, &identity, || sys::still_waits(self.listener.as_fd(), notification.id))
     }
 }
 
-/// The filter that stops a step's processes at the calls that are answered here. 32-bit programs have theirs answered
+/// The filter that stops a step without mounts at the calls that name a file.
+pub(super) fn filter_without_mounts() -> Vec<Instruction> {
+    question::filter().0
+}
+
+/// The filter that stops a step with one id at the calls that are answered here. 32-bit programs have theirs answered
 /// without a record: they succeed and change nothing.
-pub(super) fn filter() -> Vec<Instruction> {
+pub(super) fn filter_one_id() -> Vec<Instruction> {
     let mut program = Program::default();
     program.load(4);
     #[cfg(target_arch = "x86_64")]

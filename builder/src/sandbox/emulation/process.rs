@@ -76,7 +76,7 @@ impl Process {
 
     pub(super) fn write(&self, address: u64, numbers: &[u32]) -> io::Result<()> {
         let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_ne_bytes()).collect();
-        if bytes.is_empty() { Ok(()) } else { sys::write_memory(self.pid, address, &bytes) }
+        self.write_bytes(address, &bytes)
     }
 
     /// An open descriptor of the process, as a place.
@@ -113,6 +113,49 @@ impl Process {
             Ok(rest) => self.directory.join(rest),
             Err(_) => path,
         }
+    }
+
+    /// Where an open directory of the process is, by the names of this process.
+    pub(super) fn directory_of(&self, number: u32) -> io::Result<PathBuf> {
+        std::fs::read_link(if number.cast_signed() == libc::AT_FDCWD {
+            self.directory.join("cwd")
+        } else {
+            self.directory.join("fd").join(number.cast_signed().to_string())
+        })
+    }
+
+    /// The number of the process that this is a thread of.
+    pub(super) fn group(&self) -> io::Result<u32> {
+        Ok(self.status(&["Tgid"])?[0])
+    }
+
+    /// Its effective user, and all its groups.
+    pub(super) fn identity(&self) -> io::Result<(u32, Vec<u32>)> {
+        let text = std::fs::read_to_string(self.directory.join("status"))?;
+        let numbers = |name: &str| -> Vec<u32> {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.into_iter().flat_map(str::split_whitespace).filter_map(|word| word.parse().ok()).collect()
+        };
+        let uid = numbers("Uid:").get(1).copied().ok_or(io::ErrorKind::InvalidData)?;
+        let mut gids = numbers("Groups:");
+        gids.extend(numbers("Gid:").get(1));
+        Ok((uid, gids))
+    }
+
+    /// Does something with the identity of the process: root without `SYS_PTRACE` may not look into a process of
+    /// another user, but that user may.
+    pub(super) fn as_itself<T>(&self, work: impl FnOnce() -> T) -> T {
+        use std::os::unix::fs::MetadataExt as _;
+        match std::fs::metadata(&self.directory) {
+            Ok(found) if found.uid() != rustix::process::geteuid().as_raw() => {
+                sys::with_identity(found.uid(), found.gid(), work)
+            }
+            _ => work(),
+        }
+    }
+
+    pub(super) fn write_bytes(&self, address: u64, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() { Ok(()) } else { sys::write_memory(self.pid, address, bytes) }
     }
 
     /// What `/proc/<pid>/status` says under a name.
