@@ -7,7 +7,7 @@ use std::path::Path;
 use layer_store::layer::{FileSource, Form, NewEntry, NewKind};
 use layer_store::layout::ExportImage;
 use layer_store::view::Located;
-use layer_store::{Kind, Platform, Store, View, archive, layout};
+use layer_store::{Digest, Kind, Platform, Store, View, archive, layout};
 use registry_client::Reference;
 
 use super::{Destination, Output, Packed, directory, failed};
@@ -99,6 +99,33 @@ pub(crate) fn flattened(view: &View, below: &[u8]) -> Vec<NewEntry> {
         }
     }
     entries
+}
+
+/// Writes the layer that makes the filesystem `whole` of `below`: what differs, and whiteouts for what is gone.
+pub(crate) fn squashed(store: &Store, below: &View, whole: &View) -> Result<Digest> {
+    let mut entries = flattened(whole, b"");
+    // What is there already is left out.
+    entries.retain(|entry| {
+        below
+            .lookup(&entry.path)
+            .zip(whole.lookup(&entry.path))
+            .is_none_or(|(old, new)| old.diff_id != new.diff_id || old.entry.path != new.entry.path)
+    });
+    let is_directory = |path: &[u8]| {
+        path.is_empty()
+            || whole.lookup(path).is_some_and(|found| matches!(found.entry.kind, Kind::Directory { .. }))
+    };
+    for located in below.walk(b"") {
+        let path = &located.entry.path;
+        let parent = path.iter().rposition(|byte| *byte == b'/').map_or(&[][..], |at| &path[..at]);
+        // What is in a directory that is gone, or that became a file, is gone with it.
+        if whole.lookup(path).is_none() && is_directory(parent) {
+            let (path, kind) = (path.clone(), NewKind::Whiteout);
+            let xattrs = std::collections::BTreeMap::new();
+            entries.push(NewEntry { path, kind, mode: 0, uid: 0, gid: 0, mtime: 0, xattrs });
+        }
+    }
+    Ok(store.write_layer(entries, Form::Tar)?)
 }
 
 fn flattened_kind(view: &View, located: Located<'_>) -> Option<NewKind> {

@@ -48,11 +48,7 @@ const LIMITS: &str =
 pub(crate) const FLAGS: &[DockerFlag] = &[
     works("add-host"),
     works("allow"),
-    refused(
-        "annotation",
-        true,
-        "annotations are not written yet; labels (`--label`) are kept in the image itself",
-    ),
+    works("annotation"),
     refused("attest", true, ATTESTATIONS),
     works("build-arg"),
     works("build-context"),
@@ -99,11 +95,7 @@ pub(crate) const FLAGS: &[DockerFlag] = &[
         "the sandbox chooses its own profile; `rbuild doctor` shows it, and `--isolation` sets the least that is good enough",
     ),
     works("shm-size"),
-    refused(
-        "squash",
-        false,
-        "layers are kept apart so that registries and caches can share them; use a last stage with `COPY --from`",
-    ),
+    works("squash"),
     works("ssh"),
     works("tag"),
     works("target"),

@@ -92,6 +92,8 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
         jobs: jobs(args),
         epoch,
         secrets: values::secrets(&args.secret, &args.ssh, environment)?,
+        annotations: super::annotations::read(&args.annotation, args.push || !args.output.is_empty())?,
+        squash: args.squash,
         cache: cache::read(args)?,
     })
 }
