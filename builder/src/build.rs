@@ -65,8 +65,27 @@ pub struct BuildRequest {
     pub secrets: Secrets,
     /// Who may look at a command that failed.
     pub on_failure: Option<Arc<dyn OnFailure>>,
+    /// `--annotation`. They belong to manifests, so they are seen where an image is pushed or written.
+    pub annotations: Vec<Annotation>,
+    /// Whether the layers of the build become one, on top of those of the base image.
+    pub squash: bool,
     /// Shared caches, and how long results last.
     pub cache: CacheSettings,
+}
+
+/// An annotation of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Annotation {
+    /// Whether the index of several platforms gets it.
+    pub index: bool,
+    /// Whether the manifest of an image gets it.
+    pub manifest: bool,
+    /// Only the manifest of this platform.
+    pub platform: Option<Platform>,
+    /// Its key.
+    pub key: String,
+    /// Its value.
+    pub value: String,
 }
 
 /// A finished build.

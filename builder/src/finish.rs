@@ -13,7 +13,6 @@ use crate::cache::{CachePlace, CacheTarget};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::event::{Event, Outcome};
-use crate::graph::NodeId;
 use crate::image;
 use crate::lower::{HistoryEntry, TargetImage};
 use crate::output::{self, ImageLayers, Output, Packed};
@@ -46,18 +45,50 @@ impl Engine {
                 times.insert(*node, image::StepTime { created });
             }
         }
+        let mut layers = filesystem.layers.clone();
         let mut target = target.clone();
+        if request.squash {
+            layers = self.squash(solver, &mut target, layers).await?;
+        }
         target.config.config.labels.extend(request.labels.clone());
-        let fallback = first_seen(&self.store, &target.config, &filesystem.layers)?;
+        let fallback = first_seen(&self.store, &target.config, &layers)?;
         let time = |node| times.get(&node).cloned();
-        let config = image::finish(&target, &filesystem.layers, &time, &fallback, request.epoch);
+        let config = image::finish(&target, &layers, &time, &fallback, request.epoch);
         let config_bytes = config.to_bytes();
         let id = self.store.put_blob(&config_bytes)?;
         let size = config_bytes.len() as u64;
+        let image_layers = self.image_layers(solver, request, &target, config_bytes, &layers);
         Ok(FinishedImage {
             built: BuiltImage { platform: target.platform, id, size, config },
-            layers: self.image_layers(solver, request, target.node, config_bytes, &filesystem.layers),
+            layers: image_layers,
         })
+    }
+
+    /// Makes one layer of all that the build made, on top of the base image's. The history keeps its lines; the last one
+    /// of a step has the layer.
+    async fn squash(
+        &self,
+        solver: &Solver,
+        target: &mut TargetImage,
+        layers: Vec<Digest>,
+    ) -> Result<Vec<Digest>> {
+        let own = target.history.iter().filter(|entry| matches!(entry, HistoryEntry::Layer { .. })).count();
+        if own < 2 {
+            return Ok(layers);
+        }
+        let base = layers[..layers.len() - own.min(layers.len())].to_vec();
+        solver.layers().bytes(&layers[base.len()..]).await?;
+        let (below, whole) = tokio::try_join!(solver.layers().view(&base), solver.layers().view(&layers))?;
+        let store = self.store.clone();
+        let one = Solver::blocking(move || output::flat::squashed(&store, &below, &whole)).await?;
+        let steps =
+            target.history.iter_mut().rev().filter(|entry| matches!(entry, HistoryEntry::Layer { .. }));
+        for entry in steps.skip(1) {
+            if let HistoryEntry::Layer { created_by, .. } = entry {
+                *entry = HistoryEntry::Empty { created_by: std::mem::take(created_by) };
+            }
+        }
+        Ok(base.into_iter().chain([one]).collect())
     }
 
     /// What outputs need of an image: its layers, where those are that are not here, and what its manifest carries.
@@ -65,15 +96,21 @@ impl Engine {
         &self,
         solver: &Solver,
         request: &BuildRequest,
-        node: NodeId,
+        target: &TargetImage,
         config_bytes: Vec<u8>,
         layers: &[Digest],
     ) -> ImageLayers {
+        let TargetImage { node, platform, .. } = target;
         let mut image = ImageLayers::new(config_bytes, layers.to_vec());
+        let of_manifest = request
+            .annotations
+            .iter()
+            .filter(|one| one.manifest && one.platform.as_ref().is_none_or(|wanted| wanted == platform));
+        image.annotations = of_manifest.map(|one| (one.key.clone(), one.value.clone())).collect();
         image.offers =
             layers.iter().filter_map(|layer| Some((*layer, solver.layers().offered(layer)?))).collect();
         if request.cache.to.contains(&CacheTarget::Inline) {
-            let chain = solver.chain(node);
+            let chain = solver.chain(*node);
             image.carried = solver
                 .exported()
                 .into_iter()
@@ -243,7 +280,9 @@ impl Engine {
         let layers: Vec<_> =
             images.iter().map(|image| (image.built.config.platform(), image.layers.clone())).collect();
         let (store, packing): (Arc<Store>, _) = (self.store.clone(), request.packing);
-        Solver::blocking(move || output::pack_all(&store, &layers, packing, local)).await
+        let of_index = request.annotations.iter().filter(|one| one.index);
+        let annotations = of_index.map(|one| (one.key.clone(), one.value.clone())).collect();
+        Solver::blocking(move || output::pack_all(&store, &layers, annotations, packing, local)).await
     }
 }
 

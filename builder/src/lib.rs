@@ -40,7 +40,7 @@ pub mod solve;
 pub mod stored;
 pub mod users;
 
-pub use build::{BuildRequest, Built, BuiltImage};
+pub use build::{Annotation, BuildRequest, Built, BuiltImage};
 pub use engine::{Engine, EngineSettings};
 pub use error::{Error, Result};
 pub use event::{Event, Outcome, Reporter, StepId, Stream};

@@ -1,8 +1,10 @@
 //! The filesystem of an image as the entries of one layer.
 
-use layer_store::layer::{FileSource, NewEntry, NewKind};
+use layer_store::layer::{FileSource, Form, NewEntry, NewKind};
 use layer_store::view::Located;
-use layer_store::{Kind, View};
+use layer_store::{Digest, Kind, Store, View};
+
+use crate::error::Result;
 
 /// Everything that a view shows below the directory `part` (resolved, clean; empty for all), as entries of one layer with
 /// paths below `part`, each with the time `epoch` if there is one.
@@ -37,6 +39,33 @@ pub(crate) fn under(entries: Vec<NewEntry>, directory: &[u8]) -> Vec<NewEntry> {
         entry
     });
     moved.collect()
+}
+
+/// Writes the layer that makes the filesystem `whole` of `below`: what differs, and whiteouts for what is gone.
+pub(crate) fn squashed(store: &Store, below: &View, whole: &View) -> Result<Digest> {
+    let mut entries = entries(whole, b"", None);
+    // What is there already is left out.
+    entries.retain(|entry| {
+        below
+            .lookup(&entry.path)
+            .zip(whole.lookup(&entry.path))
+            .is_none_or(|(old, new)| old.diff_id != new.diff_id || old.entry.path != new.entry.path)
+    });
+    let is_directory = |path: &[u8]| {
+        path.is_empty()
+            || whole.lookup(path).is_some_and(|found| matches!(found.entry.kind, Kind::Directory { .. }))
+    };
+    for located in below.walk(b"") {
+        let path = &located.entry.path;
+        let parent = path.iter().rposition(|byte| *byte == b'/').map_or(&[][..], |at| &path[..at]);
+        // What is in a directory that is gone, or that became a file, is gone with it.
+        if whole.lookup(path).is_none() && is_directory(parent) {
+            let (path, kind) = (path.clone(), NewKind::Whiteout);
+            let xattrs = std::collections::BTreeMap::new();
+            entries.push(NewEntry { path, kind, mode: 0, uid: 0, gid: 0, mtime: 0, xattrs });
+        }
+    }
+    Ok(store.write_layer(entries, Form::Tar)?)
 }
 
 /// The path below `part` of one that is inside; `None` for `part` itself and what is elsewhere.

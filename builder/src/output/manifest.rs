@@ -115,10 +115,12 @@ pub fn pack(store: &Arc<Store>, image: &ImageLayers, packing: Packing, local: bo
     Ok(Packed { children: Vec::new(), manifest: Manifest::image(config, layers, annotations), origins })
 }
 
-/// Makes the manifests of the images of several platforms, under one index; of one image just its manifest.
+/// Makes the manifests of the images of several platforms, under one index with these annotations; of one image just its
+/// manifest.
 pub fn pack_all(
     store: &Arc<Store>,
     images: &[(Platform, ImageLayers)],
+    annotations: BTreeMap<String, String>,
     packing: Packing,
     local: bool,
 ) -> Result<Packed> {
@@ -135,7 +137,7 @@ pub fn pack_all(
         children.push(packed.manifest);
         origins.extend(packed.origins);
     }
-    Ok(Packed { children, manifest: Manifest::index(listed, BTreeMap::new()), origins })
+    Ok(Packed { children, manifest: Manifest::index(listed, annotations), origins })
 }
 
 /// The repository that is known to have a blob.

@@ -34,6 +34,12 @@ pub(crate) struct BuildArgs {
     /// Label of the image
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) label: Vec<String>,
+    /// Annotation of the manifest, `[manifest|index[PLATFORM]:]KEY=VALUE`
+    #[arg(long, value_name = "ANNOTATION")]
+    pub(crate) annotation: Vec<String>,
+    /// Make one layer of all that the build makes, on top of the base image
+    #[arg(long)]
+    pub(crate) squash: bool,
     /// Do not use results of earlier builds
     #[arg(long)]
     pub(crate) no_cache: bool,

@@ -46,11 +46,7 @@ const ATTESTATIONS: &str =
 pub(crate) const FLAGS: &[DockerFlag] = &[
     works("add-host"),
     works("allow"),
-    refused(
-        "annotation",
-        true,
-        "annotations are not written yet; labels (`--label`) are kept in the image itself",
-    ),
+    works("annotation"),
     refused("attest", true, ATTESTATIONS),
     works("build-arg"),
     works("build-context"),
@@ -93,11 +89,7 @@ pub(crate) const FLAGS: &[DockerFlag] = &[
     works("secret"),
     works("security-opt"),
     works("shm-size"),
-    refused(
-        "squash",
-        false,
-        "layers are kept apart so that registries and caches can share them; use a last stage with `COPY --from`",
-    ),
+    works("squash"),
     works("ssh"),
     works("tag"),
     works("target"),

@@ -162,8 +162,11 @@ fn write_results(args: &BuildArgs, built: &Built) -> Result<()> {
         write(path, &built.id.to_string())?;
     }
     if let Some(path) = &args.metadata_file {
-        let mut metadata =
-            json!({"containerimage.config.digest": built.id, "image.name": built.names.join(",")});
+        // buildx's field names; an index has no configuration of its own.
+        let mut metadata = json!({"image.name": built.names.join(",")});
+        if let [image] = built.images.as_slice() {
+            metadata["containerimage.config.digest"] = json!(image.id);
+        }
         if let Some(manifest) = &built.manifest {
             metadata["containerimage.digest"] = json!(manifest.digest);
             metadata["containerimage.descriptor"] = json!(manifest);

@@ -95,6 +95,8 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
             .transpose()?,
         secrets: values::secrets(&args.secret, &args.ssh, environment)?,
         on_failure: None,
+        annotations: super::annotations::read(&args.annotation, args.push || !args.output.is_empty())?,
+        squash: args.squash,
         cache: cache::read(args)?,
     })
 }

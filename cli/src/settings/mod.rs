@@ -1,6 +1,7 @@
 //! What is meant: the command line, the environment and settings files together. Only this module reads the
 //! environment; everything else is told.
 
+mod annotations;
 mod build;
 mod cache;
 mod environment;
