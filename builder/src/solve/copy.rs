@@ -5,6 +5,7 @@ use std::sync::Arc;
 use layer_store::layer::{Form, NewEntry};
 use layer_store::store::Scratch;
 use layer_store::{Digest, Store, View};
+use percent_encoding::percent_decode_str;
 use tokio::runtime::Handle;
 
 use super::exec::stacked;
@@ -12,7 +13,7 @@ use super::record::{self, StepRecord};
 use super::{Layers, Solved, Solver, key};
 use crate::context::LocalContext;
 use crate::context::git::GitSource;
-use crate::copy::{self as files, Fetched, ModeChange, Owner, Request, Source};
+use crate::copy::{self as files, Fetched, ModeChange, Request, Source};
 use crate::error::{Error, Result};
 use crate::event::Outcome;
 use crate::graph::{CopyOp, CopySource, Node, NodeId, Unpack, WorkdirOp};
@@ -102,11 +103,11 @@ impl Solver {
             (inner.around.store.clone(), self.form(id), inner.around.epoch, op.clone(), node.name.clone());
         let known = Self::blocking(move || {
             let owner = match op.user.as_str() {
-                "" => Owner::default(),
-                user => users::chown(&store, &view, user)?,
+                "" => None,
+                user => Some(users::chown(&store, &view, user)?),
             };
             let mtime = epoch.unwrap_or_else(|| jiff::Timestamp::now().as_second());
-            let mut entries = files::workdir(&view, &op.path, Some(owner), mtime)?;
+            let mut entries = files::workdir(&view, &op.path, owner, mtime)?;
             clamp(&mut entries, epoch);
             let diff_id = store.write_layer(entries, form)?;
             let known = StepRecord { diff_id, created: crate::image::now(), name };
@@ -131,14 +132,8 @@ impl Solver {
                 download.digest
             )));
         }
-        let path = url.split(['?', '#']).next().unwrap_or(url);
-        let path = path.split_once("://").map_or(path, |(_, rest)| rest);
-        // As Go's `path.Base`: slashes at the end do not count.
-        let last = path.split_once('/').and_then(|(_, path)| path.trim_end_matches('/').rsplit('/').next());
-        let last = last.filter(|name| !name.is_empty());
-        let name = download.name.clone().or_else(|| last.map(str::to_owned));
         Ok(Fetched {
-            name: name.unwrap_or_else(|| "__unnamed__".to_owned()),
+            name: name_of(url),
             mtime: download.version.modified().unwrap_or(0),
             file: download.file,
             size: download.size,
@@ -328,6 +323,19 @@ impl Work {
             })
             .collect::<Option<Vec<_>>>()?;
         Some(key::copy(op, below, &digests, self.epoch))
+    }
+}
+
+/// The name of what is fetched: the last part of the URL's path, whatever the server calls it.
+fn name_of(url: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    let path =
+        path.split_once("://").map_or(path, |(_, rest)| rest).split_once('/').map_or("", |(_, path)| path);
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    // As Go's `path.Base`: slashes at the end do not count.
+    match decoded.trim_end_matches('/').rsplit('/').next() {
+        None | Some("" | "." | "..") => "__unnamed__".to_owned(),
+        Some(name) => name.to_owned(),
     }
 }
 
