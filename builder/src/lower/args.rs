@@ -7,19 +7,23 @@ use crate::dockerfile::ast::{Dockerfile, InstructionKind, Word};
 use crate::dockerfile::expand::{Scope, expand};
 use crate::error::Result;
 
-/// Build arguments that need no declaration: they reach commands, and neither the cache nor the history.
-pub(super) const PROXIES: [&str; 10] = [
-    "HTTP_PROXY",
-    "http_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "FTP_PROXY",
-    "ftp_proxy",
-    "NO_PROXY",
-    "no_proxy",
-    "ALL_PROXY",
-    "all_proxy",
+/// Build arguments that need no declaration: they reach commands, in upper and in lower case, and neither the cache
+/// nor the history.
+const PROXIES: [[&str; 2]; 5] = [
+    ["HTTP_PROXY", "http_proxy"],
+    ["HTTPS_PROXY", "https_proxy"],
+    ["FTP_PROXY", "ftp_proxy"],
+    ["NO_PROXY", "no_proxy"],
+    ["ALL_PROXY", "all_proxy"],
 ];
+
+/// The variables of a command that are of `build_args` without a declaration: name and value.
+pub(super) fn proxies(build_args: &BTreeMap<String, String>) -> impl Iterator<Item = (&'static str, &str)> {
+    PROXIES.into_iter().flat_map(|names| {
+        let given = names.iter().find_map(|name| build_args.get(*name)).filter(|value| !value.is_empty());
+        given.into_iter().flat_map(move |value| names.map(|name| (name, value.as_str())))
+    })
+}
 
 /// The global scope: what FROM sees, and what a bare `ARG name` in a stage takes its value from.
 #[derive(Debug)]
@@ -59,6 +63,20 @@ impl Globals {
             }
         }
         Ok(globals)
+    }
+
+    /// `SOURCE_DATE_EPOCH`, if it is declared here with a value.
+    pub(super) fn epoch(&self, dockerfile: &Dockerfile) -> Result<Option<i64>> {
+        let name = "SOURCE_DATE_EPOCH";
+        let Some(text) = self.value(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| {
+            let declared = dockerfile.meta_args.iter().rfind(|instruction| match &instruction.kind {
+                InstructionKind::Arg(declarations) => declarations.iter().any(|one| one.name == name),
+                _ => false,
+            });
+            let span = declared.map(|instruction| instruction.span).unwrap_or_default();
+            at(span, format!("invalid {name}: `{text}` is not a number of seconds"))
+        })
     }
 
     pub(super) fn value(&self, name: &str) -> Option<&str> {
