@@ -78,7 +78,7 @@ pub struct Built {
 
 impl Engine {
     /// Builds an image. `cancel` stops it: nothing is left running and nothing half-written is used.
-    pub async fn build(&self, request: BuildRequest, cancel: CancellationToken) -> Result<Built> {
+    pub async fn build(&self, mut request: BuildRequest, cancel: CancellationToken) -> Result<Built> {
         let (parsed, diagnostics) = dockerfile::parse(&request.dockerfile);
         let (errors, mut warnings): (Vec<_>, Vec<_>) =
             diagnostics.into_iter().partition(Diagnostic::is_error);
@@ -94,12 +94,13 @@ impl Engine {
         let _in_use = self.store.in_use()?;
         let resolver = Resolver::new(self.store.clone(), self.client.clone(), request.pull);
         let lowering = lower(&parsed, &request.options, &resolver);
-        let Lowered { graph, image, warnings: more } = tokio::select! {
+        let Lowered { graph, image, epoch, warnings: more } = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Error::Cancelled),
             lowered = lowering => lowered?,
         };
         warnings.extend(more);
+        request.epoch = request.epoch.or(epoch);
         let (contexts, indexes) = self.contexts(&request)?;
         let counter = Arc::new(Counter::new(self.reporter.clone()));
         let solver = Solver::new(
@@ -282,7 +283,7 @@ impl Solver {
             if let crate::lower::HistoryEntry::Layer { node, .. } = entry
                 && let Some(created) = self.solve(*node).await?.created.clone()
             {
-                times.insert(*node, image::StepTime { created });
+                times.insert(*node, image::StepTime { created, name: self.step_name(*node) });
             }
         }
         Ok(SolvedTarget { filesystem, times })

@@ -4,6 +4,7 @@
 
 mod args;
 mod files;
+mod go_text;
 mod metadata;
 mod names;
 mod run;
@@ -34,6 +35,8 @@ pub struct LowerOptions {
     pub build_args: BTreeMap<String, String>,
     /// The platform of the image.
     pub platform: Platform,
+    /// Whether that platform was asked for: then the image says it, whatever its base image says.
+    pub platform_is_asked: bool,
     /// The platform of this machine.
     pub build_platform: Platform,
     /// Settings that reach commands.
@@ -83,6 +86,8 @@ pub struct Lowered {
     pub graph: Graph,
     /// The image that is wanted.
     pub image: TargetImage,
+    /// `SOURCE_DATE_EPOCH` as an ARG before the first FROM gives it, in seconds.
+    pub epoch: Option<i64>,
     /// What should be known about the Dockerfile.
     pub warnings: Vec<Diagnostic>,
 }
@@ -96,6 +101,8 @@ pub struct TargetImage {
     pub config: ImageConfig,
     /// Where its history comes from.
     pub history: Vec<HistoryEntry>,
+    /// The image that it begins with, by its whole name and digest; `None` above nothing.
+    pub base: Option<String>,
 }
 
 /// Makes the graph for the stage that `options` want.
@@ -105,6 +112,7 @@ pub struct TargetImage {
 /// [`Error::Dockerfile`] with the place of what is wrong; a base image that cannot be resolved.
 pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &Resolver) -> Result<Lowered> {
     let globals = args::Globals::of(dockerfile, options)?;
+    let epoch = globals.epoch(dockerfile)?;
     let target = target(dockerfile, options)?;
     let mut lowering = Lowering {
         dockerfile,
@@ -117,12 +125,37 @@ pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &R
         warnings: Vec::new(),
     };
     lowering.prefetch(target);
-    let stage = lowering.stage(target).await?;
+    let mut stage = lowering.stage(target).await?;
+    set_platform(&mut stage.config, options);
     Ok(Lowered {
-        image: TargetImage { node: stage.node, config: stage.config, history: stage.history },
+        image: TargetImage {
+            node: stage.node,
+            config: stage.config,
+            history: stage.history,
+            base: stage.base,
+        },
         graph: lowering.graph,
+        epoch,
         warnings: lowering.warnings,
     })
+}
+
+/// The platform that the finished image says it is for, in normalised form.
+fn set_platform(config: &mut ImageConfig, options: &LowerOptions) {
+    let asked = &options.platform;
+    if options.platform_is_asked {
+        let same = config.os == asked.os && config.architecture == asked.architecture;
+        config.os.clone_from(&asked.os);
+        config.architecture.clone_from(&asked.architecture);
+        if asked.variant.is_some() || !same {
+            config.variant.clone_from(&asked.variant);
+        }
+        if asked.os_version.is_some() || !same {
+            config.os_version.clone_from(&asked.os_version);
+        }
+    }
+    let platform = config.platform();
+    (config.os, config.architecture, config.variant) = (platform.os, platform.architecture, platform.variant);
 }
 
 /// The work at hand.

@@ -7,9 +7,9 @@ pub(super) fn stage(stage: &Stage) -> String {
     stage.name.as_ref().map_or_else(|| format!("stage-{}", stage.index), ToString::to_string)
 }
 
-/// The stage before `index` that a FROM of that name means, the last one if several share the name.
+/// The stage before `index` that a FROM of that name means, the last one if several share the name. Names of stages
+/// are in lower case, whatever AS says, and unlike `--from` a FROM has to write them so.
 pub(super) fn earlier_stage(dockerfile: &Dockerfile, index: usize, name: &str) -> Option<usize> {
-    let name = name.to_lowercase();
     let earlier = &dockerfile.stages[..index];
     earlier.iter().rposition(|stage| stage.name.as_ref().is_some_and(|own| own.as_str() == name))
 }

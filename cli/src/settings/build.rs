@@ -71,6 +71,7 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
             target: args.target.clone().filter(|target| !target.is_empty()),
             build_args,
             platform: platform(&args.platform)?,
+            platform_is_asked: args.platform.iter().any(|text| !text.is_empty()),
             build_platform: Platform::host(),
             settings: ExecSettings {
                 extra_hosts: args.add_host.iter().map(|text| values::host(text)).collect::<Result<_>>()?,
