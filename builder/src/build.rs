@@ -4,25 +4,30 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use layer_store::manifest::media_type;
-use layer_store::store::{ImageRecord, PlatformImage};
-use layer_store::{Descriptor, Digest, ImageConfig, Store};
+use futures_util::future::try_join_all;
+use layer_store::{Descriptor, Digest, ImageConfig, Platform};
 use registry_client::Reference;
 use tokio_util::sync::CancellationToken;
 
+use crate::check::Asked;
 use crate::context::{LocalContext, StatIndex};
 use crate::copy::Fetched;
+use crate::dockerfile::ast::Dockerfile;
 use crate::dockerfile::{self, Diagnostic, Source};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::event::{Event, Outcome, Reporter};
-use crate::image;
-use crate::lower::{LowerOptions, Lowered, TargetImage, lower};
-use crate::output::{self, ImageLayers, Output, Packing};
+use crate::explain::BuildReport;
+use crate::finish::FinishedImage;
+use crate::graph::{Graph, NodeId};
+use crate::ignore::Matcher;
+use crate::lower::{LowerOptions, Lowered, lower};
+use crate::output::{Output, Packing};
 use crate::resolve::{Pull, Resolver};
 use crate::secret::Secrets;
-use crate::solve::{Solved, Solver, Surroundings};
+use crate::solve::{Solver, Surroundings};
 
 /// What is built, and what becomes of it.
 #[derive(Debug, Clone)]
@@ -55,17 +60,20 @@ pub struct BuildRequest {
     pub epoch: Option<i64>,
     /// Secrets and agents.
     pub secrets: Secrets,
+    /// The age from which the stored result of a command is not used any more.
+    pub cache_ttl: Option<Duration>,
 }
 
 /// A finished build.
 #[derive(Debug, Clone)]
 pub struct Built {
-    /// The digest of the configuration: the image id.
+    /// The image id: the digest of the configuration. Of several platforms that of the index if one was made, else of
+    /// the first image.
     pub id: Digest,
-    /// The digest of the manifest, where one was made.
+    /// The manifest or index that names the image, where one was made.
     pub manifest: Option<Descriptor>,
-    /// The configuration.
-    pub config: ImageConfig,
+    /// The images, one for each platform.
+    pub images: Vec<BuiltImage>,
     /// The names that it has now.
     pub names: Vec<String>,
     /// Steps whose result was known.
@@ -76,76 +84,119 @@ pub struct Built {
     pub warnings: Vec<Diagnostic>,
 }
 
+/// A finished image of one platform.
+#[derive(Debug, Clone)]
+pub struct BuiltImage {
+    /// The platform that was asked for.
+    pub platform: Platform,
+    /// The digest of its configuration.
+    pub id: Digest,
+    /// How many bytes the configuration has.
+    pub size: u64,
+    /// The configuration.
+    pub config: ImageConfig,
+}
+
+impl BuildRequest {
+    /// The ignore rules of the context directory, if there is one.
+    pub(crate) fn ignore_rules(&self) -> Result<Option<Matcher>> {
+        let Some(directory) = &self.context else { return Ok(None) };
+        crate::input::ignore_rules(directory, self.dockerfile_path.as_deref())
+    }
+}
+
 impl Engine {
-    /// Builds an image. `cancel` stops it: nothing is left running and nothing half-written is used.
+    /// Builds an image. `cancel` stops it: nothing is left running and nothing half-written is used. What became of
+    /// each step is kept in the store, whether the build succeeds or not (see [`crate::explain::last`]).
     pub async fn build(&self, mut request: BuildRequest, cancel: CancellationToken) -> Result<Built> {
-        let (parsed, diagnostics) = dockerfile::parse(&request.dockerfile);
-        let (errors, mut warnings): (Vec<_>, Vec<_>) =
-            diagnostics.into_iter().partition(Diagnostic::is_error);
-        if !errors.is_empty() {
-            return Err(Error::Dockerfile(errors));
-        }
-        let (errors, findings): (Vec<_>, Vec<_>) =
-            crate::check::lints(&parsed, &request, None, false).into_iter().partition(Diagnostic::is_error);
-        if !errors.is_empty() {
-            return Err(Error::Dockerfile(errors));
-        }
-        warnings.extend(findings);
+        let (parsed, mut warnings) = parse(&request)?;
         let _in_use = self.store.in_use()?;
         let resolver = Resolver::new(self.store.clone(), self.client.clone(), request.pull);
         let lowering = lower(&parsed, &request.options, &resolver);
-        let Lowered { graph, image, epoch, warnings: more } = tokio::select! {
+        let Lowered { graph, images, also, epoch, warnings: more, .. } = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Error::Cancelled),
             lowered = lowering => lowered?,
         };
+        warnings.extend(findings(&request, &parsed, &resolver)?);
         warnings.extend(more);
         request.epoch = request.epoch.or(epoch);
-        let (contexts, indexes) = self.contexts(&request)?;
         let counter = Arc::new(Counter::new(self.reporter.clone()));
-        let solver = Solver::new(
-            graph,
-            Surroundings {
-                store: self.store.clone(),
-                client: self.client.clone(),
-                reporter: counter.clone(),
-                sandbox: self.sandbox.clone(),
-                contexts,
-                archives: request.archives.clone(),
-                secrets: request.secrets.clone(),
-                jobs: request.jobs,
-                epoch: request.epoch,
-                cancel: cancel.child_token(),
-            },
-        );
-        let solved = solver.solve_target(&image).await.map_err(|error| solver.cause(error))?;
+        let started = format!("{:.9}", jiff::Timestamp::now());
+        let (solver, indexes) =
+            self.solver(&request, request.epoch, Arc::new(graph), counter.clone(), &cancel)?;
+        let solved = self.solve(&solver, &request, &images, &also).await;
+        self.report(&request, &solver, started)?;
+        let images = solved.map_err(|error| solver.cause(error))?;
         for index in indexes {
             index.save(&self.store)?;
         }
-        let (config, config_bytes) = self.configure(&request, &image, &solved)?;
-        let id = self.store.put_blob(&config_bytes)?;
         let mut built = Built {
-            id,
+            id: images[0].built.id,
             manifest: None,
-            config,
+            images: images.iter().map(|image| image.built.clone()).collect(),
             names: request.tags.iter().map(Reference::familiar).collect(),
             cached: counter.cached.load(Ordering::Relaxed),
             ran: counter.ran.load(Ordering::Relaxed),
             warnings,
         };
-        if request.outputs.is_empty() || !request.tags.is_empty() {
-            self.name(&request, &built, config_bytes.len() as u64)?;
-        }
-        let image = ImageLayers { config_bytes, diff_ids: solved.filesystem.layers.clone() };
-        for output in &request.outputs {
-            let finish = self.output(output, &request, &image, &solver, &mut built);
-            tokio::select! {
-                biased;
-                () = cancel.cancelled() => return Err(Error::Cancelled),
-                finished = finish => finished?,
-            }
+        let finish = self.finish(&request, &images, &solver, &mut built);
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(Error::Cancelled),
+            finished = finish => finished?,
         }
         Ok(built)
+    }
+
+    /// A solver of `graph` with times up to `epoch`, and the stat indexes of the contexts that it reads.
+    pub(crate) fn solver(
+        &self,
+        request: &BuildRequest,
+        epoch: Option<i64>,
+        graph: Arc<Graph>,
+        reporter: Arc<dyn Reporter>,
+        cancel: &CancellationToken,
+    ) -> Result<(Solver, Vec<Arc<StatIndex>>)> {
+        let (contexts, indexes) = self.contexts(request)?;
+        let around = Surroundings {
+            store: self.store.clone(),
+            client: self.client.clone(),
+            reporter,
+            sandbox: self.sandbox.clone(),
+            contexts,
+            archives: request.archives.clone(),
+            secrets: request.secrets.clone(),
+            jobs: request.jobs,
+            epoch,
+            cache_ttl: request.cache_ttl,
+            cancel: cancel.child_token(),
+        };
+        Ok((Solver::new(graph, around), indexes))
+    }
+
+    /// Solves everything that is wanted, all platforms and targets side by side.
+    async fn solve(
+        &self,
+        solver: &Solver,
+        request: &BuildRequest,
+        images: &[crate::lower::TargetImage],
+        also: &[NodeId],
+    ) -> Result<Vec<FinishedImage>> {
+        let others = try_join_all(also.iter().map(|node| solver.solve(*node)));
+        let wanted = try_join_all(images.iter().map(|image| self.solve_target(solver, request, image)));
+        let (_, images) = tokio::try_join!(others, wanted)?;
+        Ok(images)
+    }
+
+    /// Keeps what became of each step.
+    fn report(&self, request: &BuildRequest, solver: &Solver, started: String) -> Result<()> {
+        let steps = solver.reports().into_iter().map(|(span, mut report)| {
+            report.line = span.map(|span| request.dockerfile.line(span.start));
+            report
+        });
+        let dockerfile = request.dockerfile.name.clone();
+        BuildReport { started, dockerfile, steps: steps.collect() }.keep(&self.store)
     }
 
     fn contexts(&self, request: &BuildRequest) -> Result<(Contexts, Vec<Arc<StatIndex>>)> {
@@ -161,151 +212,45 @@ impl Engine {
         }
         Ok((contexts, indexes))
     }
+}
 
-    /// The configuration with layers, history, labels and times.
-    fn configure(
-        &self,
-        request: &BuildRequest,
-        image: &TargetImage,
-        solved: &SolvedTarget,
-    ) -> Result<(ImageConfig, Vec<u8>)> {
-        let mut image = image.clone();
-        image.config.config.labels.extend(request.labels.clone());
-        let fallback = first_seen(&self.store, &image.config, &solved.filesystem.layers)?;
-        let time = |node| solved.times.get(&node).cloned();
-        let config = image::finish(&image, &solved.filesystem.layers, &time, &fallback, request.epoch);
-        let bytes = config.to_bytes();
-        Ok((config, bytes))
+/// The Dockerfile of a request, and what should be known about it.
+///
+/// # Errors
+///
+/// All errors that it has.
+pub(crate) fn parse(request: &BuildRequest) -> Result<(Dockerfile, Vec<Diagnostic>)> {
+    let (parsed, diagnostics) = dockerfile::parse(&request.dockerfile);
+    let (errors, warnings): (Vec<_>, Vec<_>) = diagnostics.into_iter().partition(Diagnostic::is_error);
+    if !errors.is_empty() {
+        return Err(Error::Dockerfile(errors));
     }
+    Ok((parsed, warnings))
+}
 
-    fn name(&self, request: &BuildRequest, built: &Built, size: u64) -> Result<()> {
-        // An image without a name keeps one that nobody types, so that it is listed and collected as untagged.
-        let untagged = format!("<none>@{}", built.id);
-        let names: Vec<String> = match request.tags.as_slice() {
-            [] => vec![untagged],
-            tags => tags.iter().map(Reference::canonical).collect(),
-        };
-        for name in names {
-            self.store.tag(&ImageRecord {
-                name,
-                platforms: vec![PlatformImage {
-                    config: Descriptor::new(media_type::OCI_CONFIG, built.id, size),
-                    manifest: None,
-                    origin: None,
-                }],
-                index: None,
-                tagged: image::now(),
-            })?;
-        }
-        Ok(())
-    }
-
-    async fn output(
-        &self,
-        output: &Output,
-        request: &BuildRequest,
-        image: &ImageLayers,
-        solver: &Solver,
-        built: &mut Built,
-    ) -> Result<()> {
-        let step = solver.next_step();
-        let name = match output {
-            Output::Oci { .. } => "exporting to OCI layout",
-            Output::Docker { .. } => "exporting to Docker archive",
-            Output::Tar { .. } => "exporting the filesystem as tar",
-            Output::Local { .. } => "exporting the filesystem",
-            Output::Registry => "pushing",
-        };
-        let begun = std::time::Instant::now();
-        self.reporter.event(Event::StepStarted { step, name: name.to_owned() });
-        let result = self.produce(output, request, image, solver, built).await;
-        let outcome = if result.is_ok() { Outcome::Done } else { Outcome::Failed };
-        self.reporter.event(Event::StepFinished { step, outcome, elapsed: begun.elapsed() });
-        result
-    }
-
-    async fn produce(
-        &self,
-        output: &Output,
-        request: &BuildRequest,
-        image: &ImageLayers,
-        solver: &Solver,
-        built: &mut Built,
-    ) -> Result<()> {
-        let local = !matches!(output, Output::Registry);
-        if local {
-            solver.layers().bytes(&image.diff_ids).await?;
-        }
-        if matches!(output, Output::Tar { .. } | Output::Local { .. }) {
-            let view = solver.layers().view(&image.diff_ids).await?;
-            let (store, output) = (self.store.clone(), output.clone());
-            return Solver::blocking(move || output::write_filesystem(&store, &view, &output)).await;
-        }
-        let (store, image, packing) = (self.store.clone(), image.clone(), request.packing);
-        let packed = Solver::blocking(move || output::pack(&store, &image, packing, local)).await?;
-        built.manifest = Some(packed.manifest.descriptor());
-        if local {
-            let (store, output, tags) = (self.store.clone(), output.clone(), request.tags.clone());
-            let platform = built.config.platform();
-            return Solver::blocking(move || {
-                output::write(&store, &packed.manifest, &platform, &tags, &output)
-            })
-            .await;
-        }
-        if request.tags.is_empty() {
-            return Err(Error::Invalid {
-                message: "there is no name to push to".to_owned(),
-                help: Some("pass `-t REGISTRY/NAME:TAG`".to_owned()),
-            });
-        }
-        for target in &request.tags {
-            output::push(&self.client, &self.store, packed.clone(), target).await?;
-        }
-        Ok(())
-    }
+/// What the lint rules say of a Dockerfile whose base images were resolved.
+///
+/// # Errors
+///
+/// What they hold to be an error.
+pub(crate) fn findings(
+    request: &BuildRequest,
+    parsed: &Dockerfile,
+    resolver: &Resolver,
+) -> Result<Vec<Diagnostic>> {
+    let base = |name: &str, platform: &Platform| {
+        resolver.known(name, platform).map(|config| crate::check::facts(&config))
+    };
+    let ignore = request.ignore_rules()?;
+    let asked =
+        Asked { request, ignore: ignore.as_ref(), base: Some(&base), own_rules: false, all_stages: false };
+    let (errors, findings): (Vec<_>, Vec<_>) =
+        asked.lints(parsed)?.into_iter().partition(Diagnostic::is_error);
+    if errors.is_empty() { Ok(findings) } else { Err(Error::Dockerfile(errors)) }
 }
 
 /// Context directories by name; the main one is empty.
 type Contexts = HashMap<String, Arc<LocalContext>>;
-
-/// A solved image.
-struct SolvedTarget {
-    filesystem: Arc<Solved>,
-    times: HashMap<crate::graph::NodeId, image::StepTime>,
-}
-
-impl Solver {
-    /// Solves the filesystem of an image, and asks each step of its history when it was made.
-    async fn solve_target(&self, target: &TargetImage) -> Result<SolvedTarget> {
-        let filesystem = self.solve(target.node).await?;
-        let mut times = HashMap::new();
-        for entry in &target.history {
-            if let crate::lower::HistoryEntry::Layer { node, .. } = entry
-                && let Some(created) = self.solve(*node).await?.created.clone()
-            {
-                times.insert(*node, image::StepTime { created, name: self.step_name(*node) });
-            }
-        }
-        Ok(SolvedTarget { filesystem, times })
-    }
-}
-
-/// When an image of this configuration and these layers was first made here: so that an image that has no step of
-/// its own is the same image when it is built again.
-fn first_seen(store: &Store, config: &ImageConfig, layers: &[Digest]) -> Result<String> {
-    let mut hasher = layer_store::digest::Hasher::default();
-    hasher.field("image").field(config.to_bytes());
-    for layer in layers {
-        hasher.field(layer.as_bytes());
-    }
-    let key = hasher.finish();
-    if let Some(time) = store.record("images-made", &key)?.and_then(|bytes| String::from_utf8(bytes).ok()) {
-        return Ok(time);
-    }
-    let now = image::now();
-    store.put_record("images-made", &key, now.as_bytes())?;
-    Ok(now)
-}
 
 /// Counts how steps end, on the way to the reporter.
 struct Counter {

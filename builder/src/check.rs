@@ -1,41 +1,80 @@
 //! What the lint rules have to say about a build, without building.
 
-use crate::build::BuildRequest;
-use crate::dockerfile::ast::Dockerfile;
-use crate::dockerfile::lint::{LintContext, lint};
-use crate::dockerfile::{self, Diagnostic};
-use crate::error::Result;
-use crate::ignore::Matcher;
+use std::collections::BTreeMap;
 
-/// All errors and findings of a Dockerfile, in the order of places, rbuild's own rules among them.
-pub fn check(request: &BuildRequest) -> Result<Vec<Diagnostic>> {
+use layer_store::{ImageConfig, Platform, Store};
+
+use crate::build::BuildRequest;
+use crate::dockerfile::ast::{CheckControls, Dockerfile};
+use crate::dockerfile::lint::{BaseImage, BaseLookup, LintContext, lint};
+use crate::dockerfile::{self, Diagnostic};
+use crate::error::{Error, Result};
+use crate::ignore::Matcher;
+use crate::resolve;
+
+/// The build argument that stands in place of a file's `# check=` line.
+const CHECK_ARGUMENT: &str = "BUILDKIT_DOCKERFILE_CHECK";
+
+/// All errors and findings of a Dockerfile, in the order of places, rbuild's own rules among them. Base images are
+/// looked up in `store` and never fetched; where one is not known, the rules that would have to guess are silent.
+///
+/// # Errors
+///
+/// An ignore file or a [`CHECK_ARGUMENT`] that cannot be read. Errors of the Dockerfile are findings.
+pub fn check(request: &BuildRequest, store: Option<&Store>) -> Result<Vec<Diagnostic>> {
     let (parsed, mut findings) = dockerfile::parse(&request.dockerfile);
-    let ignore = match &request.context {
-        Some(directory) => crate::input::ignore_rules(directory, request.dockerfile_path.as_deref())?,
-        None => None,
-    };
-    findings.extend(lints(&parsed, request, ignore.as_ref(), true));
+    let ignore = request.ignore_rules()?;
+    let base =
+        |name: &str, platform: &Platform| resolve::config_in_store(store?, name, platform).map(|c| facts(&c));
+    let asked =
+        Asked { request, ignore: ignore.as_ref(), base: Some(&base), own_rules: true, all_stages: true };
+    findings.extend(asked.lints(&parsed)?);
     findings.sort_by_key(|finding| (finding.span.start, finding.span.end));
     Ok(findings)
 }
 
-/// The findings of the lint rules.
-pub(crate) fn lints(
-    parsed: &Dockerfile,
-    request: &BuildRequest,
-    ignore: Option<&Matcher>,
-    own_rules: bool,
-) -> Vec<Diagnostic> {
-    let options = &request.options;
-    let context = LintContext {
-        build_args: options.build_args.clone(),
-        named_contexts: options.contexts.keys().cloned().collect(),
-        platform: options.platform.clone(),
-        build_platform: options.build_platform.clone(),
-        target: options.target.clone(),
-        ignore,
-        own_rules,
-        ..LintContext::default()
-    };
-    lint(parsed, &request.dockerfile, &context)
+/// What the rules are asked about, and how.
+pub(crate) struct Asked<'a> {
+    pub(crate) request: &'a BuildRequest,
+    pub(crate) ignore: Option<&'a Matcher>,
+    pub(crate) base: Option<BaseLookup<'a>>,
+    /// Whether rbuild's own rules are asked too.
+    pub(crate) own_rules: bool,
+    /// Whether stages that are not built are looked at where no target is named.
+    pub(crate) all_stages: bool,
+}
+
+impl Asked<'_> {
+    /// The findings of the lint rules.
+    pub(crate) fn lints(&self, parsed: &Dockerfile) -> Result<Vec<Diagnostic>> {
+        let options = &self.request.options;
+        let check = match options.build_args.get(CHECK_ARGUMENT) {
+            Some(text) => Some(CheckControls::parse(text).map_err(|error| Error::Invalid {
+                message: format!("the build argument `{CHECK_ARGUMENT}`: {}", error.message),
+                help: error.help,
+            })?),
+            None => None,
+        };
+        let context = LintContext {
+            build_args: options.build_args.clone(),
+            named_contexts: options.contexts.keys().cloned().collect(),
+            platform: options.platforms.first().cloned().unwrap_or_else(Platform::host),
+            build_platform: options.build_platform.clone(),
+            target: options.targets.last().cloned(),
+            all_stages: self.all_stages,
+            check,
+            ignore: self.ignore,
+            base: self.base,
+            own_rules: self.own_rules,
+        };
+        Ok(lint(parsed, &self.request.dockerfile, &context))
+    }
+}
+
+/// What the rules want to know of an image.
+pub(crate) fn facts(config: &ImageConfig) -> BaseImage {
+    let pairs = config.config.env.iter().filter_map(|pair| pair.split_once('='));
+    let env: BTreeMap<_, _> = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let has_shell = config.config.shell.as_ref().is_some_and(|shell| !shell.is_empty());
+    BaseImage { env, has_shell, platform: Some(config.platform()) }
 }

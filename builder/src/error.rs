@@ -73,6 +73,9 @@ pub enum Error {
         /// Why.
         source: Arc<registry_client::Error>,
     },
+    /// Images cannot be moved or changed; the cause says what and where.
+    #[error(transparent)]
+    Transfer(Arc<registry_client::Error>),
     /// An image cannot be sent.
     #[error("cannot push `{target}`")]
     Push {
@@ -133,13 +136,21 @@ impl Error {
         Self::Invalid { message: message.into(), help: None }
     }
 
+    /// Something wrong was asked for, and this is what to do about it.
+    pub(crate) fn invalid_but(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Invalid { message: message.into(), help: Some(help.into()) }
+    }
+
     /// What to do about it, where that is known. It is not part of the message.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Step { source, .. } => source.hint(),
             Self::Invalid { help, .. } => help.clone(),
-            Self::Registry { source, .. } | Self::Push { source, .. } => source.hint(),
+            Self::Registry { source, .. } | Self::Push { source, .. } | Self::Transfer(source) => {
+                source.hint()
+            }
+            Self::Store(error) => error.hint().map(str::to_owned),
             Self::Sandbox(error) => sandbox_hint(error),
             Self::Copy(error) => copy_hint(error),
             Self::ImageNotHere { name } => Some(format!("`rbuild pull {name}` fetches it")),
@@ -170,6 +181,12 @@ fn sandbox_hint(error: &crate::sandbox::SandboxError) -> Option<String> {
     }
 }
 
+impl From<registry_client::InvalidReference> for Error {
+    fn from(error: registry_client::InvalidReference) -> Self {
+        registry_client::Error::from(error).into()
+    }
+}
+
 macro_rules! shared_from {
     ($($variant:ident: $source:ty),* $(,)?) => {
         $(impl From<$source> for Error {
@@ -187,5 +204,6 @@ shared_from! {
     Git: crate::context::git::GitError,
     Sandbox: crate::sandbox::SandboxError,
     Store: layer_store::Error,
+    Transfer: registry_client::Error,
     User: crate::users::UserError,
 }

@@ -96,7 +96,7 @@ impl Engine {
         let mut graph = Graph::default();
         let node = context_node(&mut graph, source);
         let solver = Solver::new(
-            graph,
+            Arc::new(graph),
             Surroundings {
                 store: self.store.clone(),
                 client: self.client.clone(),
@@ -107,6 +107,7 @@ impl Engine {
                 secrets: Secrets::default(),
                 jobs: 1,
                 epoch: None,
+                cache_ttl: None,
                 cancel: CancellationToken::new(),
             },
         );

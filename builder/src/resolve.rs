@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
-use layer_store::manifest::{ManifestContent, media_type};
-use layer_store::store::{ImageRecord, PlatformImage};
+use layer_store::manifest::ManifestContent;
+use layer_store::store::ImageRecord;
 use layer_store::{Descriptor, Digest, ImageConfig, Manifest, Platform, Store};
 use registry_client::{Client, Reference};
 
 use crate::error::{Error, Result};
-use crate::output::remember_remote;
+use crate::stored::adopt;
 
 /// The largest manifest or configuration that is read, in bytes.
 const DOCUMENT_LIMIT: u64 = 16 << 20;
@@ -72,8 +72,10 @@ pub enum Pull {
     /// Only when the image is not here.
     #[default]
     Missing,
-    /// Always.
+    /// Always; the registry has to answer.
     Always,
+    /// Always, and what is here is used where the registry cannot be asked.
+    Newer,
     /// Never; an unknown image is an error.
     Never,
 }
@@ -83,6 +85,7 @@ pub struct Resolver {
     store: Arc<Store>,
     client: Arc<Client>,
     pull: Pull,
+    keeps: bool,
     known: std::sync::Mutex<HashMap<(String, Platform), Pending>>,
 }
 
@@ -92,7 +95,13 @@ impl Resolver {
     /// A resolver that looks into `store` first and asks registries through `client`.
     #[must_use]
     pub fn new(store: Arc<Store>, client: Arc<Client>, pull: Pull) -> Self {
-        Self { store, client, pull, known: std::sync::Mutex::default() }
+        Self { store, client, pull, keeps: true, known: std::sync::Mutex::default() }
+    }
+
+    /// The same, but what a registry answers is not kept in the store.
+    #[must_use]
+    pub fn keeping_nothing(self) -> Self {
+        Self { keeps: false, ..self }
     }
 
     /// Resolves `name` (as in FROM) for `platform`. Asks a registry at most once for each name.
@@ -101,9 +110,10 @@ impl Resolver {
         known
             .entry((name.to_owned(), platform.clone()))
             .or_insert_with(|| {
-                let (store, client, pull) = (self.store.clone(), self.client.clone(), self.pull);
+                let (store, client) = (self.store.clone(), self.client.clone());
+                let (pull, keeps) = (self.pull, self.keeps);
                 let (name, platform) = (name.to_owned(), platform.clone());
-                async move { resolve(&store, &client, pull, &name, &platform).await.map(Arc::new) }
+                async move { resolve(&store, &client, pull, keeps, &name, &platform).await.map(Arc::new) }
                     .boxed()
                     .shared()
             })
@@ -111,60 +121,71 @@ impl Resolver {
     }
 }
 
+impl Resolver {
+    /// The configuration of an image that was resolved before; asks nobody.
+    pub(crate) fn known(&self, name: &str, platform: &Platform) -> Option<ImageConfig> {
+        let known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let pending = known.get(&(name.to_owned(), platform.clone()))?;
+        Some(pending.peek()?.as_ref().ok()?.config.clone())
+    }
+}
+
 async fn resolve(
     store: &Store,
     client: &Client,
     pull: Pull,
+    keeps: bool,
     name: &str,
     platform: &Platform,
 ) -> Result<Resolved> {
     let reference = Reference::parse(name)
         .map_err(|error| Error::ImageName { name: name.to_owned(), reason: error.to_string() })?;
-    if pull != Pull::Always
-        && let Some(record) = store.image(&reference.canonical())?
-        && let Some(resolved) = from_store(store, name, &record, platform)?
+    let here = || match store.image(&reference.canonical())? {
+        Some(record) => from_store(store, name, &record, platform),
+        None => Ok(None),
+    };
+    if matches!(pull, Pull::Missing | Pull::Never)
+        && let Some(resolved) = here()?
     {
         return Ok(resolved);
     }
     if pull == Pull::Never {
         return Err(Error::ImageNotHere { name: name.to_owned() });
     }
-    let remote = client
-        .resolve(&reference, platform)
-        .await
-        .map_err(|source| Error::Registry { what: name.to_owned(), source: Arc::new(source) })?;
-    let config_digest = store.put_blob(&remote.config_bytes)?;
-    store.put_blob(&remote.manifest.raw)?;
-    let index = match &remote.index {
-        Some(index) => {
-            store.put_blob(&index.raw)?;
-            Some(index.descriptor())
+    let remote = match client.resolve(&reference, platform).await {
+        Ok(remote) => remote,
+        Err(source) => {
+            // Whoever asks for a newer image is content with the one that is here.
+            if pull == Pull::Newer
+                && let Some(resolved) = here()?
+            {
+                return Ok(resolved);
+            }
+            return Err(Error::Registry { what: name.to_owned(), source: Arc::new(source) });
         }
-        None => None,
     };
-    let mut config = Descriptor::new(media_type::OCI_CONFIG, config_digest, remote.config_bytes.len() as u64);
-    if let ManifestContent::Image { config: named, .. } = &remote.manifest.content {
-        config.media_type.clone_from(&named.media_type);
-    }
     let repository = reference.name();
-    store.tag(&ImageRecord {
-        name: reference.canonical(),
-        platforms: vec![PlatformImage {
-            config,
-            manifest: Some(remote.manifest.descriptor()),
-            origin: Some(repository.clone()),
-        }],
-        index,
-        tagged: crate::image::now(),
-    })?;
-    let resolved =
-        assemble(name, remote.config, Some(&remote.manifest), Some(&repository), remote.manifest.digest())?;
-    for layer in &resolved.base.layers {
-        if let Some(remote) = &layer.remote {
-            remember_remote(store, &layer.diff_id, remote)?;
+    if keeps {
+        store.put_blob(&remote.config_bytes)?;
+        store.put_blob(&remote.manifest.raw)?;
+        if let Some(index) = &remote.index {
+            store.put_blob(&index.raw)?;
         }
+        let top = remote.index.as_ref().unwrap_or(&remote.manifest);
+        adopt(store, &reference.canonical(), top, Some(&repository))?;
     }
-    Ok(resolved)
+    assemble(name, remote.config, Some(&remote.manifest), Some(&repository), remote.manifest.digest())
+}
+
+/// The configuration of an image that is in the store: the one that runs on `platform`, else any. Asks no registry.
+pub(crate) fn config_in_store(store: &Store, name: &str, platform: &Platform) -> Option<ImageConfig> {
+    let reference = Reference::parse(name).ok()?;
+    let record = store.image(&reference.canonical()).ok()??;
+    let configs = record.platforms.iter().filter_map(|image| {
+        let bytes = store.read_blob(&image.config.digest, DOCUMENT_LIMIT).ok()?;
+        parse_config(name, &bytes).ok()
+    });
+    configs.min_by_key(|config| config.platform().distance(platform).unwrap_or(usize::MAX))
 }
 
 /// The image of `record` for `platform`, if it has one that runs there.
@@ -192,11 +213,8 @@ fn from_store(
         };
         let digest = manifest.as_ref().map_or(image.config.digest, Manifest::digest);
         let resolved = assemble(name, config, manifest.as_ref(), image.origin.as_deref(), digest)?;
-        let whole = resolved
-            .base
-            .layers
-            .iter()
-            .all(|layer| layer.remote.is_some() || store.has_layer(&layer.diff_id));
+        let whole =
+            resolved.base.layers.iter().all(|layer| layer.remote.is_some() || is_here(store, &layer.diff_id));
         if whole {
             best = Some((distance, resolved));
         }
@@ -204,7 +222,13 @@ fn from_store(
     Ok(best.map(|(_, resolved)| resolved))
 }
 
-fn assemble(
+/// Whether a layer can be had without a registry: as one of its forms, or as a blob that came with an archive.
+fn is_here(store: &Store, diff_id: &Digest) -> bool {
+    let blob_is_here = |blob: &Descriptor| matches!(store.blob_size(&blob.digest), Ok(Some(_)));
+    store.has_layer(diff_id) || store.known_blobs(diff_id).is_ok_and(|blobs| blobs.iter().any(blob_is_here))
+}
+
+pub(crate) fn assemble(
     name: &str,
     config: ImageConfig,
     manifest: Option<&Manifest>,
@@ -238,7 +262,7 @@ fn assemble(
     Ok(Resolved { base: BaseImage { name: name.to_owned(), layers }, config, digest })
 }
 
-fn parse_config(name: &str, bytes: &[u8]) -> Result<ImageConfig> {
+pub(crate) fn parse_config(name: &str, bytes: &[u8]) -> Result<ImageConfig> {
     ImageConfig::from_slice(bytes).map_err(|error| Error::BadImage {
         name: name.to_owned(),
         reason: format!("its configuration cannot be read: {error}"),

@@ -60,7 +60,9 @@ impl Failure {
 
     /// With what to do about it.
     pub(crate) fn hint(mut self, hint: impl MaybeHint) -> Self {
-        self.0.hints.extend(hint.into_hint());
+        if let Some(hint) = hint.into_hint().filter(|hint| !self.0.hints.contains(hint)) {
+            self.0.hints.push(hint);
+        }
         self
     }
 
@@ -130,7 +132,7 @@ impl fmt::Display for Failure {
 
 impl From<layer_store::Error> for Failure {
     fn from(error: layer_store::Error) -> Self {
-        Self::of(&error)
+        Self::of(&error).hint(error.hint().map(str::to_owned))
     }
 }
 

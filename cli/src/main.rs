@@ -3,9 +3,11 @@
 
 mod args;
 mod auth_file;
+mod builds;
 mod catalog;
 mod commands;
 mod failure;
+mod findings;
 mod place;
 mod progress;
 mod settings;

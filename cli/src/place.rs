@@ -1,21 +1,23 @@
 //! Shows a place in a Dockerfile: the file, the line, and what of it is meant.
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use std::ops::Range;
+
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 use builder::dockerfile::{self, Diagnostic, Source, Span};
 
 /// The most lines of an instruction that are shown.
 const LINES: usize = 8;
+
+/// So many findings of a file are shown; nobody reads more before they mend these.
+pub(crate) const SHOWN: usize = 100;
 
 /// Columns where there is no terminal to ask.
 const WIDTH: usize = 140;
 
 /// The lines of a span, with their numbers.
 pub(crate) fn show(source: &Source, span: Span) -> String {
-    let text = printable_text(&source.text);
-    let snippet = Snippet::source(text.as_str())
-        .path(source.name.as_str())
-        .annotation(AnnotationKind::Primary.span(clamp(source, span)));
-    renderer().render(&[Group::with_level(Level::ERROR).element(snippet)])
+    let window = Window::around(source, span);
+    renderer().render(&[Group::with_level(Level::ERROR).element(window.snippet(source))])
 }
 
 /// A finding with its place, as a compiler prints it.
@@ -24,16 +26,13 @@ pub(crate) fn diagnostic(source: &Source, finding: &Diagnostic) -> String {
         dockerfile::Level::Warning => Level::WARNING,
         dockerfile::Level::Error => Level::ERROR,
     };
-    let text = printable_text(&source.text);
     let message = crate::progress::printable(&finding.message);
     let mut title = level.primary_title(message);
     if let Some(code) = finding.code {
         title = title.id(code);
     }
-    let snippet = Snippet::source(text.as_str())
-        .path(source.name.as_str())
-        .annotation(AnnotationKind::Primary.span(clamp(source, finding.span)));
-    let mut group = title.element(snippet);
+    let window = Window::around(source, finding.span);
+    let mut group = title.element(window.snippet(source));
     if let Some(help) = &finding.help {
         group = group.element(Level::HELP.message(crate::progress::printable(help)));
     }
@@ -43,6 +42,37 @@ pub(crate) fn diagnostic(source: &Source, finding: &Diagnostic) -> String {
     renderer().render(&[group])
 }
 
+/// The lines that a span touches, as they are shown.
+struct Window {
+    text: String,
+    /// The number of its first line.
+    line: usize,
+    /// The span within it.
+    span: Range<usize>,
+}
+
+impl Window {
+    /// Cost: the length of these lines, not of the file.
+    fn around(source: &Source, span: Span) -> Self {
+        let span = clamp(source, span);
+        let line = source.line(span.start);
+        let start = source.line_span(line).start.min(span.start);
+        let end = source.line_span(source.line(span.end)).end.max(span.end);
+        Self {
+            text: printable_text(&source.text[start..end]),
+            line,
+            span: span.start - start..span.end - start,
+        }
+    }
+
+    fn snippet<'a>(&'a self, source: &'a Source) -> Snippet<'a, Annotation<'a>> {
+        Snippet::source(self.text.as_str())
+            .line_start(self.line)
+            .path(source.name.as_str())
+            .annotation(AnnotationKind::Primary.span(self.span.clone()))
+    }
+}
+
 /// Long lines are cut around what is meant.
 fn renderer() -> Renderer {
     let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(0, |size| usize::from(size.ws_col));
@@ -50,7 +80,7 @@ fn renderer() -> Renderer {
 }
 
 /// A span within the text, on borders of characters, of a few lines at most.
-fn clamp(source: &Source, span: Span) -> std::ops::Range<usize> {
+fn clamp(source: &Source, span: Span) -> Range<usize> {
     let text = &source.text;
     let border = |mut at: usize| {
         at = at.min(text.len());

@@ -40,6 +40,12 @@ pub enum Error {
         /// What the bytes hash to.
         actual: Digest,
     },
+    /// Something in the store is not what was put there: the disk changed it.
+    #[error("the bytes of `{what}` in the store are damaged")]
+    Damaged {
+        /// A path inside an image, for instance.
+        what: String,
+    },
     /// More or fewer bytes came than were announced.
     #[error("blob {digest} should have {expected} bytes, but has {actual}")]
     SizeMismatch {
@@ -99,6 +105,32 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
+}
+
+impl Error {
+    /// What may be done about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Damaged { .. }
+            | Self::DigestMismatch { what: "layer" | "blob", .. }
+            | Self::Malformed { what: "layer index" | "list of a layer's blobs" | "image record", .. } => {
+                Some(
+                    "`rbuild store check --repair` takes away what the disk damaged, and makes it again where it can",
+                )
+            }
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    Some("`rbuild du` shows what the store holds, and `rbuild prune` makes room")
+                }
+                io::ErrorKind::ReadOnlyFilesystem => {
+                    Some("`--root` or `RBUILD_ROOT` names a directory that may be written")
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 /// Names the action and path of a failed system call.

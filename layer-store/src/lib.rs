@@ -12,6 +12,7 @@
 //! This crate is blocking code. It knows no network, no Dockerfile, no async runtime and no terminal.
 
 pub mod archive;
+mod blobs;
 pub mod config;
 pub mod digest;
 pub mod error;
@@ -23,6 +24,7 @@ pub mod platform;
 pub mod store;
 pub mod view;
 
+pub use blobs::Blobs;
 pub use config::ImageConfig;
 pub use digest::Digest;
 pub use error::{Error, Result};

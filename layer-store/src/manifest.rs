@@ -54,6 +54,24 @@ pub mod media_type {
             other => other,
         }
     }
+
+    /// Docker's name for what OCI calls `media_type`; any other is returned as it is.
+    #[must_use]
+    pub fn docker(media_type: &str) -> &str {
+        match media_type {
+            OCI_CONFIG => DOCKER_CONFIG,
+            OCI_LAYER => DOCKER_LAYER,
+            OCI_LAYER_GZIP => DOCKER_LAYER_GZIP,
+            OCI_LAYER_ZSTD => DOCKER_LAYER_ZSTD,
+            other => other,
+        }
+    }
+
+    /// Whether a layer of this type is to be fetched from its own place and not to be passed on.
+    #[must_use]
+    pub fn is_foreign(media_type: &str) -> bool {
+        media_type.contains("nondistributable") || media_type.contains("rootfs.foreign")
+    }
 }
 
 /// Keys of annotations.
@@ -83,6 +101,9 @@ pub struct Descriptor {
     /// The platform, in an index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
+    /// What an artifact is, in an index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
 }
 
 impl Descriptor {
@@ -96,6 +117,7 @@ impl Descriptor {
             urls: Vec::new(),
             annotations: BTreeMap::new(),
             platform: None,
+            artifact_type: None,
         }
     }
 }
@@ -153,6 +175,41 @@ impl Manifest {
     #[must_use]
     pub fn index(manifests: Vec<Descriptor>, annotations: BTreeMap<String, String>) -> Self {
         wire::write(media_type::OCI_INDEX, ManifestContent::Index { manifests, annotations })
+    }
+
+    /// This image manifest with other parts: everything else that it says (its family, its subject, fields that nobody
+    /// knows) stays. The same parts always give the same bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] when this is no image manifest.
+    pub fn with_parts(
+        &self,
+        config: &Descriptor,
+        layers: &[Descriptor],
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<Self> {
+        wire::replace(self, |object| {
+            object.insert("config".to_owned(), wire::value(config));
+            object.insert("layers".to_owned(), wire::value(&layers));
+            wire::put_annotations(object, annotations);
+        })
+    }
+
+    /// This index with other entries and annotations: everything else that it says stays.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] when this is no index.
+    pub fn with_entries(
+        &self,
+        manifests: &[Descriptor],
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<Self> {
+        wire::replace(self, |object| {
+            object.insert("manifests".to_owned(), wire::value(&manifests));
+            wire::put_annotations(object, annotations);
+        })
     }
 
     /// The digest of the exact bytes.
@@ -215,6 +272,35 @@ mod wire {
         };
         let media_type = document.media_type.as_deref().or(said).unwrap_or(guess).to_owned();
         Ok(Manifest { raw, content, media_type })
+    }
+
+    /// The document with some fields replaced. The order of its fields is one and the same for the same input.
+    pub(super) fn replace(
+        old: &Manifest,
+        change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>),
+    ) -> Result<Manifest> {
+        let malformed = |reason: String| Error::Malformed { what: "manifest", reason };
+        let mut object: serde_json::Map<_, _> =
+            serde_json::from_slice(&old.raw).map_err(|error| malformed(error.to_string()))?;
+        change(&mut object);
+        let raw = serde_json::to_vec(&object).map_err(|error| malformed(error.to_string()))?;
+        parse(raw, Some(&old.media_type))
+    }
+
+    pub(super) fn value(part: &impl Serialize) -> serde_json::Value {
+        // Strings, numbers and ordered maps only, which serde_json cannot refuse.
+        serde_json::to_value(part).unwrap_or_default()
+    }
+
+    pub(super) fn put_annotations(
+        object: &mut serde_json::Map<String, serde_json::Value>,
+        annotations: &BTreeMap<String, String>,
+    ) {
+        if annotations.is_empty() {
+            object.remove("annotations");
+        } else {
+            object.insert("annotations".to_owned(), value(annotations));
+        }
     }
 
     pub(super) fn write(media_type: &str, content: ManifestContent) -> Manifest {
@@ -292,6 +378,21 @@ mod tests {
         let theirs = ImageIndex::from_reader(&index.raw[..]).unwrap();
         let back = Manifest::parse(theirs.to_string().unwrap().into_bytes(), None).unwrap();
         assert_eq!(back.content, index.content);
+    }
+
+    #[test]
+    fn other_parts_leave_the_rest_as_it_was() {
+        let raw = br#"{"schemaVersion":2,"subject":{"mediaType":"m","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0},"config":{"mediaType":"c","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0},"layers":[],"annotations":{"a":"b"},"other":[1]}"#;
+        let old = Manifest::parse(raw.to_vec(), Some(media_type::DOCKER_MANIFEST)).unwrap();
+        let config = Descriptor::new("d", Digest::of(b"x"), 1);
+        let new = old.with_parts(&config, std::slice::from_ref(&config), &BTreeMap::new()).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&new.raw).unwrap();
+        assert_eq!(value["other"][0], 1);
+        assert_eq!(value["subject"]["mediaType"], "m");
+        assert_eq!(value["config"]["mediaType"], "d");
+        assert_eq!(value.get("annotations"), None);
+        assert_eq!(new.media_type, media_type::DOCKER_MANIFEST);
+        assert!(old.with_entries(&[config], &BTreeMap::new()).is_err());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::transport::Transport;
 /// as long as it does. Dropping a future of its cancels the work; blobs that were partly downloaded go on from there the
 /// next time.
 pub struct Client {
-    pub(crate) transport: Transport,
+    pub(crate) transport: Arc<Transport>,
     pub(crate) downloads: Semaphore,
     pub(crate) uploads: Semaphore,
 }
@@ -46,7 +46,7 @@ impl Client {
         Ok(Self {
             downloads: Semaphore::new(settings.downloads.max(1)),
             uploads: Semaphore::new(settings.uploads.max(1)),
-            transport: Transport::new(settings, reporter),
+            transport: Arc::new(Transport::new(settings, reporter)),
         })
     }
 

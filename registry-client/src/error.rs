@@ -128,6 +128,14 @@ pub enum Error {
         /// Which blob.
         digest: Digest,
     },
+    /// A part of an image is in none of the places where it was looked for.
+    #[error("{what} {digest} is not here, and no registry is known to have it")]
+    NowhereToBeHad {
+        /// `blob` or `manifest`.
+        what: &'static str,
+        /// Which.
+        digest: Digest,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] layer_store::Error),
@@ -171,6 +179,8 @@ pub enum Operation {
     Delete,
     /// Credentials are tried.
     Login,
+    /// Repositories are searched for.
+    Search,
 }
 
 /// What a registry answered instead of doing what was asked.
@@ -418,7 +428,7 @@ impl fmt::Display for Place {
         }
         let way = match operation {
             Operation::Upload | Operation::PutManifest => "to",
-            Operation::Check | Operation::Delete | Operation::Login => "at",
+            Operation::Check | Operation::Delete | Operation::Login | Operation::Search => "at",
             _ => "from",
         };
         write!(f, " {way} `{host}`")
@@ -437,6 +447,7 @@ impl fmt::Display for Operation {
             Self::Referrers => "list the referrers of",
             Self::Delete => "delete",
             Self::Login => "log in for",
+            Self::Search => "search for",
         })
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use layer_store::store::Ingest;
-use layer_store::{Descriptor, Digest, Store};
+use layer_store::{Blobs, Descriptor, Digest};
 use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
 
@@ -40,17 +40,17 @@ impl Client {
         Err(trail.end())
     }
 
-    /// A blob into the store: verified while it streams, going on from what an earlier try left, tried at each endpoint.
+    /// A blob into the store, or another directory of blobs: verified while it streams, going on from what an earlier try left, tried at each endpoint.
     ///
     /// `started` gets the ingest before the first byte is asked for, so that the caller can follow it; it is not called
     /// when the blob is in the store already, or arrives there by another process's work. A follower fails when the bytes
     /// turn out wrong; when this function succeeds all the same (another endpoint had the right ones), the blob is in the
     /// store. Dropping the future keeps what came so far.
-    pub async fn fetch(
+    pub async fn fetch<B: Blobs + ?Sized + 'static>(
         &self,
         reference: &Reference,
         descriptor: &Descriptor,
-        store: &Arc<Store>,
+        store: &Arc<B>,
         started: impl FnOnce(&Ingest) + Send,
     ) -> Result<(), Error> {
         let (digest, total) = (descriptor.digest, descriptor.size);
@@ -98,12 +98,12 @@ impl Client {
         Err(trail.end())
     }
 
-    async fn fetch_at(
+    async fn fetch_at<B: Blobs + ?Sized + 'static>(
         &self,
         endpoint: &Endpoint,
         reference: &Reference,
         descriptor: &Descriptor,
-        store: &Arc<Store>,
+        store: &Arc<B>,
         ingest: Ingest,
     ) -> Result<(), Error> {
         let place = place(Operation::Blob, endpoint, reference, Some(descriptor.digest));
@@ -304,7 +304,11 @@ pub(crate) fn blob_call<'a>(endpoint: &'a Endpoint, place: &Place, digest: Diges
 }
 
 /// Begins or resumes; `None`: the blob is there.
-async fn open(store: &Arc<Store>, digest: Digest, size: u64) -> Result<Option<Ingest>, Error> {
+async fn open<B: Blobs + ?Sized + 'static>(
+    store: &Arc<B>,
+    digest: Digest,
+    size: u64,
+) -> Result<Option<Ingest>, Error> {
     let store = Arc::clone(store);
     blocking(move || match store.blob_size(&digest)? {
         Some(_) => Ok(None),

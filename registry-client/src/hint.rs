@@ -30,6 +30,10 @@ pub(crate) fn of(error: &Error) -> Option<String> {
         Error::Token { source, .. } => of(source),
         Error::Credentials { .. } => Some("log in again, or remove the entry from the auth file".to_owned()),
         Error::Exhausted { attempts, .. } => attempts.iter().rev().find_map(|Attempt { error, .. }| of(error)),
+        Error::NowhereToBeHad { what: "manifest", .. } => Some(
+            "the index names images of platforms that were never fetched; choose what is there with --platform, or copy from the registry"
+                .to_owned(),
+        ),
         Error::Content { .. } => {
             Some("the registry or a proxy before it gave bytes that are not what the digest names; nothing of them was kept".to_owned())
         }

@@ -5,30 +5,32 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use layer_store::manifest::ManifestContent;
-use layer_store::{Descriptor, Digest, Manifest, Store};
+use layer_store::{Blobs, Descriptor, Digest, Manifest, Store};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode};
 
 use crate::auth::scope::Scopes;
 use crate::client::{Client, place};
+use crate::copy::{self, Relay, Repository, Supply, blobs_of};
 use crate::error::{Error, Operation};
 use crate::hosts::Endpoint;
 use crate::known;
 use crate::reference::Reference;
 use crate::report::{Direction, Transfer};
 use crate::sink::blocking;
-use crate::transport::{Body, Call};
+use crate::transport::{Body, Call, Content, LocalContent};
 use crate::upload::Upload;
 
 /// What is pushed.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct PushRequest {
     /// Manifests, children before the indexes that name them. The last one gets the tag.
     pub manifests: Vec<Manifest>,
-    /// Where blobs are known to exist: mounted from there when it is the same registry, fetched from there when they are
-    /// not in the store.
+    /// Where blobs are known to exist: mounted from there when it is the same registry, taken from there when they are
+    /// nowhere on this machine.
     pub origins: BTreeMap<Digest, Reference>,
+    /// Places beside the store that may have any of the blobs, nearest first.
+    pub sources: Vec<Repository>,
 }
 
 /// What a push did.
@@ -50,7 +52,7 @@ pub struct Pushed {
 
 /// What became of one blob.
 #[derive(Clone, Copy)]
-enum Outcome {
+pub(crate) enum Outcome {
     Uploaded(u64),
     Mounted,
     Skipped,
@@ -84,6 +86,7 @@ impl Client {
         };
         let is_there = self.has_manifest(endpoint, reference, last, &scopes).await?;
         let blobs = blobs_of(push.manifests.iter());
+        let supply = Supply { repositories: push.sources, origins: push.origins };
         if is_there {
             pushed.skipped = blobs.len();
             for blob in &blobs {
@@ -101,10 +104,9 @@ impl Client {
         let missing: Vec<&Manifest> =
             children.iter().zip(there).filter_map(|(child, is_there)| (!is_there).then_some(child)).collect();
         let wanted = blobs_of(missing.iter().copied().chain([last]));
-        let outcomes = try_join_all(
-            wanted.iter().map(|blob| self.push_blob(endpoint, reference, store, blob, &push.origins)),
-        )
-        .await?;
+        let outcomes =
+            try_join_all(wanted.iter().map(|blob| self.push_blob(endpoint, reference, store, blob, &supply)))
+                .await?;
         for outcome in outcomes {
             match outcome {
                 Outcome::Uploaded(bytes) => {
@@ -123,7 +125,7 @@ impl Client {
         Ok(pushed)
     }
 
-    async fn has_manifest(
+    pub(crate) async fn has_manifest(
         &self,
         endpoint: &Endpoint,
         reference: &Reference,
@@ -133,24 +135,20 @@ impl Client {
         Ok(self.head_at(endpoint, &reference.with_digest(manifest.digest()), scopes).await?.is_some())
     }
 
-    async fn push_blob(
+    pub(crate) async fn push_blob(
         &self,
         endpoint: &Endpoint,
         reference: &Reference,
         store: &Arc<Store>,
         blob: &Descriptor,
-        origins: &BTreeMap<Digest, Reference>,
+        supply: &Supply,
     ) -> Result<Outcome, Error> {
         let permit = self.uploads.acquire().await.map_err(|error| Error::Setup(Box::new(error)))?;
         let Descriptor { digest, size: total, .. } = *blob;
         let reporter = &self.transport.reporter;
-        let mut places: Vec<Reference> = origins.get(&digest).cloned().into_iter().collect();
-        places.extend(known::places(store, digest).await?);
-        let upload = Upload { client: self, endpoint, reference, store, blob };
-        let sibling = places.iter().find(|place| {
-            place.domain() == reference.domain() && place.repository() != reference.repository()
-        });
-        let session = match sibling {
+        let places = copy::places(supply, digest, store).await?;
+        let upload = Upload { client: self, endpoint, reference, memory: store, blob };
+        let session = match copy::sibling(&places, reference) {
             // One request finds out whether the repository has it already, too.
             Some(sibling) => match upload.mount(sibling).await? {
                 crate::upload::Mount::Done => {
@@ -166,28 +164,64 @@ impl Client {
             reporter.transfer(Transfer::Skipped { digest, total });
             return Ok(Outcome::Skipped);
         }
-        let here = Arc::clone(store);
-        if blocking(move || here.blob_size(&digest)).await?.is_none() {
-            let origin = places.iter().find(|place| place.name() != reference.name());
-            let origin =
-                origin.ok_or_else(|| Error::NothingToPush { reference: reference.familiar(), digest })?;
-            self.fetch(origin, blob, store, |_| {}).await?;
-        }
+        let content = self.content(reference, store, blob, supply, &places).await?;
         let host = endpoint.authority.clone();
         reporter.transfer(Transfer::Started { digest, total, direction: Direction::Upload, host });
-        upload.send(session).await?;
+        upload.send(session, &content).await?;
         drop(permit);
         reporter.transfer(Transfer::Finished { digest });
         Ok(Outcome::Uploaded(total))
     }
 
-    async fn put_manifest(
+    /// Where the bytes of a blob are: in the store, in another directory of this machine, or at a registry, from which
+    /// they pass through.
+    async fn content(
+        &self,
+        target: &Reference,
+        store: &Arc<Store>,
+        blob: &Descriptor,
+        supply: &Supply,
+        places: &[Reference],
+    ) -> Result<Arc<dyn Content>, Error> {
+        let store: Arc<dyn Blobs> = store.clone();
+        let here = supply.repositories.iter().filter_map(|one| match one {
+            Repository::Local(blobs) => Some(Arc::clone(blobs)),
+            Repository::Remote(_) => None,
+        });
+        let digest = blob.digest;
+        for blobs in std::iter::once(store).chain(here) {
+            let asked = Arc::clone(&blobs);
+            if blocking(move || asked.blob_size(&digest)).await? == Some(blob.size) {
+                return Ok(Arc::new(LocalContent { blobs, digest }));
+            }
+        }
+        let origin = places.iter().find(|place| place.name() != target.name());
+        let origin = origin.ok_or_else(|| Error::NothingToPush { reference: target.familiar(), digest })?;
+        Ok(Arc::new(Relay::new(&self.transport, origin, blob)))
+    }
+
+    /// Puts a blob of the store into the reference's repository, unless it is there or can be mounted; whether bytes moved.
+    pub async fn put_blob(
+        &self,
+        reference: &Reference,
+        store: &Arc<Store>,
+        blob: &Descriptor,
+    ) -> Result<bool, Error> {
+        let plan = self.settings().hosts.plan(reference)?;
+        let endpoint = &Endpoint { has_alternatives: false, ..plan.for_push(reference)?.clone() };
+        let outcome = self.push_blob(endpoint, reference, store, blob, &Supply::default()).await?;
+        known::remember(store, reference, vec![blob.digest]).await?;
+        Ok(matches!(outcome, Outcome::Uploaded(_)))
+    }
+
+    /// Whether the registry says that it lists the manifest among those that refer to its subject.
+    pub(crate) async fn put_manifest(
         &self,
         endpoint: &Endpoint,
         reference: &Reference,
         manifest: &Manifest,
         tag: Option<&str>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let digest = manifest.digest();
         let name = tag.map_or_else(|| digest.to_string(), str::to_owned);
         let place = place(Operation::PutManifest, endpoint, reference, None);
@@ -206,27 +240,12 @@ impl Client {
             let source = layer_store::Error::DigestMismatch { what: "manifest", expected: digest, actual };
             return Err(Error::Content { place: Box::new(place), source });
         }
+        let is_listed = answer.header("oci-subject").is_some();
         answer.drain(&place, self.settings().idle_timeout).await;
-        Ok(())
+        Ok(is_listed)
     }
 }
 
 fn unusable(place: &crate::error::Place, reason: &str) -> Error {
     Error::Answer { place: Box::new(place.clone()), reason: reason.to_owned() }
-}
-
-/// The blobs that the manifests name, each once. Layers that may not be distributed stay where they are.
-fn blobs_of<'a>(manifests: impl Iterator<Item = &'a Manifest>) -> Vec<&'a Descriptor> {
-    let mut blobs: Vec<&Descriptor> = Vec::new();
-    for manifest in manifests {
-        let ManifestContent::Image { config, layers, .. } = &manifest.content else { continue };
-        for blob in layers.iter().chain([config]) {
-            let foreign =
-                blob.media_type.contains("nondistributable") || blob.media_type.contains("rootfs.foreign");
-            if !foreign && !blobs.iter().any(|other| other.digest == blob.digest) {
-                blobs.push(blob);
-            }
-        }
-    }
-    blobs
 }

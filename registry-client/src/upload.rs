@@ -16,14 +16,15 @@ use crate::hosts::{Endpoint, authority_of};
 use crate::reference::Reference;
 use crate::report::Transfer;
 use crate::sink::blocking;
-use crate::transport::{Answer, BlobPart, Body, Call, Target, backoff, target};
+use crate::transport::{Answer, BlobPart, Body, Call, Content, Target, backoff, target};
 
 /// One blob on its way to a registry.
 pub(crate) struct Upload<'a> {
     pub(crate) client: &'a Client,
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) reference: &'a Reference,
-    pub(crate) store: &'a Arc<Store>,
+    /// Where it is noted how far an upload is.
+    pub(crate) memory: &'a Arc<Store>,
     pub(crate) blob: &'a Descriptor,
 }
 
@@ -89,7 +90,11 @@ impl Upload<'_> {
 
     /// Sends the bytes, in a session that is open already or a new one. Small blobs go in one request; large ones in
     /// chunks, so that a cut costs a chunk, in this process or the next.
-    pub(crate) async fn send(&self, opened: Option<Session>) -> Result<(), Error> {
+    pub(crate) async fn send(
+        &self,
+        opened: Option<Session>,
+        content: &Arc<dyn Content>,
+    ) -> Result<(), Error> {
         let place = self.place(Operation::Upload);
         let mut session = opened;
         let mut chunk = (self.blob.size > LARGEST_SINGLE).then_some(CHUNK);
@@ -103,10 +108,13 @@ impl Upload<'_> {
                 },
             };
             let before = current.offset;
-            let error = match self.attempt(&place, &mut current, chunk).await {
+            let error = match self.attempt(&place, &mut current, chunk, content).await {
                 Ok(()) => return self.forget(chunk).await,
                 Err(error) => error,
             };
+            if let Some(source) = content.failure() {
+                return Err(source);
+            }
             failures += 1;
             // A proxy before the registry may limit what one request carries.
             if error.status() == Some(413) && chunk.is_none() && self.blob.size > CHUNK {
@@ -153,24 +161,36 @@ impl Upload<'_> {
         Ok(session)
     }
 
-    async fn attempt(&self, place: &Place, session: &mut Session, chunk: Option<u64>) -> Result<(), Error> {
+    async fn attempt(
+        &self,
+        place: &Place,
+        session: &mut Session,
+        chunk: Option<u64>,
+        content: &Arc<dyn Content>,
+    ) -> Result<(), Error> {
         let state = self.client.transport.state(self.endpoint);
         let _permit = state.transfers.acquire().await.map_err(|error| Error::Setup(Box::new(error)))?;
         if let Some(chunk) = chunk {
             let chunk = chunk.max(session.shortest_chunk);
             // What fits into the last request goes with it.
             while self.blob.size - session.offset > chunk {
-                self.patch(place, session, chunk).await?;
+                self.patch(place, session, chunk, content).await?;
                 self.remember(session).await?;
             }
         }
-        self.put(place, session).await
+        self.put(place, session, content).await
     }
 
     /// One chunk. What the registry says it has is what counts, and its newest address.
-    async fn patch(&self, place: &Place, session: &mut Session, chunk: u64) -> Result<(), Error> {
+    async fn patch(
+        &self,
+        place: &Place,
+        session: &mut Session,
+        chunk: u64,
+        content: &Arc<dyn Content>,
+    ) -> Result<(), Error> {
         let length = chunk.min(self.blob.size - session.offset);
-        let mut call = self.write(place, Method::PATCH, session, length);
+        let mut call = self.write(place, Method::PATCH, session, length, content);
         call.target = Target::Url(session.location.clone());
         let answer = self.client.transport.send(&call).await?;
         // Some registries say 201 or 204 here.
@@ -190,11 +210,11 @@ impl Upload<'_> {
     }
 
     /// All that is left, and the end.
-    async fn put(&self, place: &Place, session: &Session) -> Result<(), Error> {
+    async fn put(&self, place: &Place, session: &Session, content: &Arc<dyn Content>) -> Result<(), Error> {
         let mut location = session.location.clone();
         // What the registry put into the query is its own affair and stays as it is.
         location.query_pairs_mut().append_pair("digest", &self.blob.digest.to_string());
-        let mut call = self.write(place, Method::PUT, session, self.blob.size - session.offset);
+        let mut call = self.write(place, Method::PUT, session, self.blob.size - session.offset, content);
         call.target = Target::Url(location);
         let answer = self.client.transport.send(&call).await?;
         if !matches!(answer.status.as_u16(), 200 | 201 | 202 | 204) {
@@ -204,7 +224,14 @@ impl Upload<'_> {
         Ok(())
     }
 
-    fn write(&self, place: &Place, method: Method, session: &Session, length: u64) -> Call<'_> {
+    fn write(
+        &self,
+        place: &Place,
+        method: Method,
+        session: &Session,
+        length: u64,
+        content: &Arc<dyn Content>,
+    ) -> Call<'_> {
         let is_whole = session.offset == 0 && method == Method::PUT;
         let mut call = Call::new(self.endpoint, place.clone(), method, "");
         call.scopes = Scopes::push(&self.endpoint.repository);
@@ -214,7 +241,7 @@ impl Upload<'_> {
             // Digits and a dash are always a valid header value.
             call.headers.extend(HeaderValue::from_str(&text).ok().map(|value| (CONTENT_RANGE, value)));
         }
-        call.body = self.part(session.offset, length);
+        call.body = self.part(session.offset, length, content);
         call.repeatable = false;
         call
     }
@@ -240,7 +267,7 @@ impl Upload<'_> {
         if chunk.is_none() {
             return Ok(None);
         }
-        let (store, key) = (Arc::clone(self.store), self.key());
+        let (store, key) = (Arc::clone(self.memory), self.key());
         let record = blocking(move || store.record(SPACE, &key)).await?;
         let location =
             record.and_then(|bytes| String::from_utf8(bytes).ok()).and_then(|text| Url::parse(&text).ok());
@@ -257,7 +284,7 @@ impl Upload<'_> {
     }
 
     async fn remember(&self, session: &Session) -> Result<(), Error> {
-        let (store, key, text) = (Arc::clone(self.store), self.key(), session.location.to_string());
+        let (store, key, text) = (Arc::clone(self.memory), self.key(), session.location.to_string());
         blocking(move || store.put_record(SPACE, &key, text.as_bytes())).await
     }
 
@@ -265,7 +292,7 @@ impl Upload<'_> {
         if chunk.is_none() {
             return Ok(());
         }
-        let (store, key) = (Arc::clone(self.store), self.key());
+        let (store, key) = (Arc::clone(self.memory), self.key());
         blocking(move || store.remove_record(SPACE, &key).map(drop)).await
     }
 
@@ -278,11 +305,10 @@ impl Upload<'_> {
         hasher.finish()
     }
 
-    fn part(&self, offset: u64, length: u64) -> Body {
+    fn part(&self, offset: u64, length: u64, content: &Arc<dyn Content>) -> Body {
         let (reporter, digest) = (Arc::clone(&self.client.transport.reporter), self.blob.digest);
         Body::Blob(BlobPart {
-            store: Arc::clone(self.store),
-            digest,
+            content: Arc::clone(content),
             offset,
             length,
             sent: Arc::new(AtomicU64::new(0)),
@@ -306,18 +332,27 @@ impl Upload<'_> {
 
     /// The address that the registry gives.
     fn location(&self, place: &Place, answer: &Answer) -> Result<Url, Error> {
-        let unusable =
-            |reason: &str| Error::Answer { place: Box::new(place.clone()), reason: reason.to_owned() };
-        let location =
-            answer.location().ok_or_else(|| unusable("it opened an upload without saying where"))?;
-        target::check(&self.client.settings().hosts, &answer.url, &location).map_err(|reason| {
-            Error::Target { place: Box::new(place.clone()), target: target::origin(&location), reason }
-        })?;
-        Ok(location)
+        self.client.upload_location(place, answer)
     }
 
     fn place(&self, operation: Operation) -> Place {
         place(operation, self.endpoint, self.reference, Some(self.blob.digest))
+    }
+}
+
+impl Client {
+    /// Where an upload goes on: checked, since the registry may name any place.
+    pub(crate) fn upload_location(&self, place: &Place, answer: &Answer) -> Result<Url, Error> {
+        let unusable =
+            |reason: &str| Error::Answer { place: Box::new(place.clone()), reason: reason.to_owned() };
+        let location =
+            answer.location().ok_or_else(|| unusable("it opened an upload without saying where"))?;
+        target::check(&self.settings().hosts, &answer.url, &location).map_err(|reason| Error::Target {
+            place: Box::new(place.clone()),
+            target: target::origin(&location),
+            reason,
+        })?;
+        Ok(location)
     }
 }
 

@@ -734,7 +734,7 @@ async fn a_mount_that_opens_a_session_uses_it() {
     let origin = reference(&format!("{}/gone/repo", registry.host()));
     let origins =
         image.layers.iter().chain([&image.config]).map(|blob| (Digest::of(blob), origin.clone())).collect();
-    let request = PushRequest { manifests: vec![image.manifest.clone()], origins };
+    let request = PushRequest { manifests: vec![image.manifest.clone()], origins, ..PushRequest::default() };
     let pushed =
         client.push(&reference(&format!("{}/a/b:1", registry.host())), &from, request).await.unwrap();
     assert_eq!(pushed.uploads, 2);
@@ -756,7 +756,7 @@ async fn a_blob_that_is_not_here_is_fetched_from_where_it_is() {
     let from = reference(&format!("{}/base/image", origin.host()));
     let origins =
         image.layers.iter().chain([&image.config]).map(|blob| (Digest::of(blob), from.clone())).collect();
-    let request = PushRequest { manifests: vec![image.manifest.clone()], origins };
+    let request = PushRequest { manifests: vec![image.manifest.clone()], origins, ..PushRequest::default() };
     client.push(&name, &store, request).await.unwrap();
     assert_eq!(target.tagged("a/b", "1"), Some(image.manifest.raw));
 }

@@ -54,6 +54,12 @@ pub fn push_debian(address: &str, tarball: &Path) -> Result<String> {
 }
 
 fn debian_layer(tarball: &Path) -> Result<Layer> {
+    debian_tar(tarball)?;
+    upload::layer(&fs::read(tarball)?)
+}
+
+/// Makes a Debian root filesystem at `tarball` with mmdebstrap, unless it is there.
+pub fn debian_tar(tarball: &Path) -> Result<()> {
     if !tarball.exists() {
         // Made beside and renamed: two runs may meet here.
         let fresh = tarball.with_extension(format!("{}.tar", std::process::id()));
@@ -62,7 +68,7 @@ fn debian_layer(tarball: &Path) -> Result<Layer> {
         packages::run(&mut command)?;
         fs::rename(&fresh, tarball)?;
     }
-    upload::layer(&fs::read(tarball)?)
+    Ok(())
 }
 
 /// A small root filesystem, written as a tar in which everything belongs to root.

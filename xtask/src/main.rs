@@ -1,5 +1,6 @@
-//! The project's chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask dist`.
+//! The project's chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask dist`, `cargo xtask bench`.
 
+mod bench;
 mod demo;
 mod dist;
 mod test;
@@ -14,6 +15,7 @@ usage: cargo xtask <chore>
   demo   builds rbuild and shows a whole build: base image, RUN, COPY --from, cache, push
   test   formatting, lints, unit, integration and end-to-end tests
   dist   the self-contained release binary, checked in an empty root
+  bench  what rbuild costs beside other tools: `bench store`
 
 `cargo xtask test` takes further words as `cargo test` does.
 ";
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(),
         ["test", ..] => test::run(&words[1..]),
         ["dist"] => dist::run(),
+        ["bench", ..] => bench::run(&words[1..]),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())

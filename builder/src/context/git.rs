@@ -125,6 +125,13 @@ impl GitSource {
         Some(Ok(source))
     }
 
+    /// The commit that is meant, where nobody has to be asked: the reference is a whole one.
+    pub(crate) fn pinned(&self) -> Option<&str> {
+        let fits =
+            |commit: &&str| self.checksum.as_ref().is_none_or(|begin| commit.starts_with(begin.as_str()));
+        self.reference.as_deref().filter(|reference| is_commit(reference)).filter(fits)
+    }
+
     /// The commit that is meant. Asks the repository, unless the reference is a whole commit already.
     pub async fn commit(&self) -> Result<String, GitError> {
         let reference = self.reference.as_deref().unwrap_or("HEAD");

@@ -64,22 +64,45 @@ impl Selection<'_> {
     }
 
     /// What [`Selection::digest`] is made of, to say what changed between two builds: for each file and directory
-    /// its path below its source and a digest of all that counts of it.
-    pub fn explain(&self, request: &Request) -> Result<Vec<(Vec<u8>, Digest)>, CopyError> {
+    /// its path below its source, and what counts of it in short: `644 0:0 ab12cd34ef56`.
+    pub fn explain(&self, request: &Request) -> Result<Vec<(Vec<u8>, String)>, CopyError> {
         let mut files = Vec::new();
         for part in &self.parts {
             let mut details = part.details()?.iter();
             for found in &part.matches {
+                let is_dir = found.picked.first().is_some_and(|top| matches!(top.node.body, Body::Directory));
+                // Files of a directory are told apart by their paths below it, a file by its name.
+                let top = if is_dir && part.contents_only { &[][..] } else { &found.name };
                 for (picked, detail) in found.picked.iter().zip(details.by_ref()) {
-                    let mut hasher = start("copy file 1");
-                    let content = detail.content.map(|content| content.as_bytes().to_vec());
-                    hash_picked(&mut hasher, part, picked, request, detail, content.as_deref());
-                    files.push((path::join(&found.path, &picked.path), hasher.finish()));
+                    files.push((path::join(top, &picked.path), state(picked, request, detail)));
                 }
             }
         }
         Ok(files)
     }
+}
+
+/// What counts of a file, in short.
+fn state(picked: &Picked, request: &Request, detail: &Detail) -> String {
+    let node = &picked.node;
+    let what = match &node.body {
+        Body::Directory => "directory".to_owned(),
+        Body::File { .. } => detail.content.map_or_else(String::new, |content| content.short()),
+        Body::Symlink(target) => format!("-> {}", String::from_utf8_lossy(target)),
+        Body::CharDevice(major, minor) => format!("character device {major}:{minor}"),
+        Body::BlockDevice(major, minor) => format!("block device {major}:{minor}"),
+        Body::Fifo => "pipe".to_owned(),
+    };
+    let (uid, gid) = request.owner.map_or((node.uid, node.gid), |owner| (owner.uid, owner.gid));
+    let mut text = format!("{:o} {uid}:{gid} {what}", super::place::mode_of(node, request));
+    if !detail.xattrs.is_empty() {
+        let mut hasher = Hasher::default();
+        for (name, value) in &detail.xattrs {
+            hasher.field(name).field(value);
+        }
+        text.push_str(&format!(" attributes {}", hasher.finish().short()));
+    }
+    text
 }
 
 impl Request {

@@ -1,6 +1,7 @@
 //! What a Dockerfile says, typed, before any variable is expanded.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Span;
@@ -18,7 +19,7 @@ pub struct Dockerfile {
 
 impl Dockerfile {
     /// The stage that a `FROM`, `--from` or `--target` of that name means (any case), the last one
-    /// if several share it.
+    /// if several share it. Cost: linear; [`StageGraph`](super::stages::StageGraph) is for many names.
     pub fn stage(&self, name: &str) -> Option<&Stage> {
         let name = name.to_lowercase();
         self.stages.iter().rev().find(|stage| stage.name.as_ref().is_some_and(|own| own.as_str() == name))
@@ -60,8 +61,8 @@ pub struct CheckControls {
 pub enum RuleSet {
     /// Every rule.
     All,
-    /// Those of these ids.
-    Named(Vec<String>),
+    /// Those of these ids, in small letters.
+    Named(BTreeSet<String>),
 }
 
 impl RuleSet {
@@ -69,14 +70,14 @@ impl RuleSet {
     pub fn contains(&self, rule: &str) -> bool {
         match self {
             Self::All => true,
-            Self::Named(names) => names.iter().any(|name| name.eq_ignore_ascii_case(rule)),
+            Self::Named(names) => names.contains(&rule.to_ascii_lowercase()),
         }
     }
 }
 
 impl Default for RuleSet {
     fn default() -> Self {
-        Self::Named(Vec::new())
+        Self::Named(BTreeSet::new())
     }
 }
 
@@ -280,6 +281,13 @@ pub enum Script<'a> {
 }
 
 impl Run {
+    /// The names after `from=` of its mounts: stages, contexts and images. They are never variables, so that the
+    /// fields can be looked at as they are.
+    pub fn mount_origins(&self) -> impl Iterator<Item = &str> {
+        let fields = self.mounts.iter().flat_map(|mount| mount.text.split(','));
+        fields.filter_map(|field| field.strip_prefix("from="))
+    }
+
     /// The command with its heredocs (the instruction's) put back: a lone heredoc is the script
     /// itself, or a file when it starts with `#!`; anything else is re-assembled for the shell.
     pub fn script<'a>(&'a self, heredocs: &'a [Heredoc]) -> Script<'a> {

@@ -128,7 +128,7 @@ fn rule_set(text: &str) -> RuleSet {
     if text == "all" {
         return RuleSet::All;
     }
-    RuleSet::Named(text.split(',').map(|rule| rule.trim().to_owned()).collect())
+    RuleSet::Named(text.split(',').map(|rule| rule.trim().to_ascii_lowercase()).collect())
 }
 
 /// The controls of the first `check=` among the comments above an instruction, for it alone. One

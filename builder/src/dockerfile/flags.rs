@@ -1,5 +1,7 @@
 //! `--flag=value` words against an instruction's table.
 
+use std::collections::BTreeSet;
+
 use super::suggest::nearest;
 use super::{Diagnostic, Span, Word};
 
@@ -25,9 +27,13 @@ impl Flags {
     /// Checks flags against a table; what is wrong is reported and left out.
     pub(crate) fn parse(words: &[Word], table: Table, diagnostics: &mut Vec<Diagnostic>) -> Self {
         let mut found: Vec<(&'static str, Word)> = Vec::new();
+        let mut given = BTreeSet::new();
         for word in words {
-            match parse_one(word, table, &found) {
-                Ok(flag) => found.push(flag),
+            match parse_one(word, table, &given) {
+                Ok(flag) => {
+                    given.insert(flag.0);
+                    found.push(flag);
+                }
                 Err(diagnostic) => diagnostics.push(diagnostic),
             }
         }
@@ -55,7 +61,7 @@ impl Flags {
 fn parse_one(
     word: &Word,
     table: Table,
-    found: &[(&'static str, Word)],
+    given: &BTreeSet<&'static str>,
 ) -> Result<(&'static str, Word), Diagnostic> {
     let error = |message: String| Diagnostic::error(word.span, message);
     let (flag, value) =
@@ -69,7 +75,7 @@ fn parse_one(
             None => unknown.with_help(format!("it takes {}", list(table))),
         });
     };
-    if *takes != Takes::Values && found.iter().any(|(earlier, _)| earlier == name) {
+    if *takes != Takes::Values && given.contains(name) {
         return Err(error(format!("duplicate flag specified: `{flag}`")));
     }
     // The value's own place, unless quotes or a continuation moved it.

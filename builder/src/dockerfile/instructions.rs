@@ -1,5 +1,6 @@
 //! From split instructions to typed ones: arities, flags and the checks that need no variables.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::ast::{
@@ -61,10 +62,18 @@ pub(crate) fn advise(keyword: &Word, follows: bool, error: &mut Diagnostic) {
     };
 }
 
-/// The description in a comment `# name text` among those above.
-pub(crate) fn description(comments: &[Word], name: &str) -> Option<String> {
-    let text = |comment: &Word| Some(comment.text.strip_prefix(name)?.strip_prefix(' ')?.to_owned());
-    comments.iter().find_map(text).filter(|_| !name.is_empty())
+/// The comments `# name text` above a definition, by name; the first one of a name counts.
+pub(crate) struct Descriptions<'a>(HashMap<&'a str, &'a str>);
+
+impl<'a> Descriptions<'a> {
+    pub(crate) fn of(comments: &'a [Word]) -> Self {
+        let pairs = comments.iter().rev().filter_map(|comment| comment.text.split_once(' '));
+        Self(pairs.collect())
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<String> {
+        self.0.get(name).map(|text| (*text).to_owned())
+    }
 }
 
 /// Whether expansion with nothing set would make another text of it.
@@ -215,7 +224,10 @@ impl Typist<'_> {
         self.ignored_flags();
         self.at_least_one("ARG")?;
         let mut declarations = Vec::new();
-        for word in self.arguments() {
+        let arguments = self.arguments();
+        let comments = std::mem::take(&mut self.raw.comments);
+        let descriptions = Descriptions::of(&comments);
+        for word in arguments {
             let (name, default) = match word.text.split_once('=') {
                 None => (word.text.clone(), None),
                 Some(("", _)) => {
@@ -228,9 +240,10 @@ impl Typist<'_> {
                     (name.to_owned(), Some(Word::new(default, (start..word.span.end).into())))
                 }
             };
-            let description = description(&self.raw.comments, &name);
+            let description = descriptions.get(&name);
             declarations.push(ArgDecl { name, default, span: word.span, description });
         }
+        self.raw.comments = comments;
         Some(InstructionKind::Arg(declarations))
     }
 
@@ -338,10 +351,12 @@ impl Typist<'_> {
             self.error_at(destination.span, format!("{name} cannot accept a heredoc as a destination"));
             return None;
         }
+        let names = self.raw.heredocs.iter().enumerate();
+        let mut heredocs: HashMap<String, usize> = names.map(|(at, one)| (one.name.clone(), at)).collect();
         let mut list = Vec::with_capacity(sources.len());
         for source in sources {
             list.push(match heredoc::parse_marker(&source.text) {
-                Some(marker) => CopySource::Heredoc(self.heredoc_of(marker, source.span)),
+                Some(marker) => CopySource::Heredoc(self.heredoc_of(marker, source.span, &mut heredocs)),
                 None => CopySource::Path(source),
             });
         }
@@ -350,13 +365,18 @@ impl Typist<'_> {
 
     /// The heredoc that a source names, the last one of the name. One that is written in JSON or on
     /// a line whose quotes do not match has no lines.
-    fn heredoc_of(&mut self, marker: heredoc::Marker, span: Span) -> usize {
-        if let Some(index) = self.raw.heredocs.iter().rposition(|heredoc| heredoc.name == marker.name) {
-            return index;
-        }
+    fn heredoc_of(
+        &mut self,
+        marker: heredoc::Marker,
+        span: Span,
+        known: &mut HashMap<String, usize>,
+    ) -> usize {
         let heredoc::Marker { name, expand, chomp, fd } = marker;
-        self.raw.heredocs.push(Heredoc { name, content: String::new(), expand, chomp, fd, span });
-        self.raw.heredocs.len() - 1
+        *known.entry(name).or_insert_with_key(|name| {
+            let (name, content) = (name.clone(), String::new());
+            self.raw.heredocs.push(Heredoc { name, content, expand, chomp, fd, span });
+            self.raw.heredocs.len() - 1
+        })
     }
 
     fn volume(&mut self) -> Option<InstructionKind> {

@@ -4,7 +4,7 @@ use super::directives::DirectiveReader;
 use super::{Diagnostic, Source, Span, Word};
 
 /// The longest physical line that BuildKit's scanner takes, in bytes, without its newline.
-const MAX_LINE: usize = 65_535;
+pub(crate) const MAX_LINE: usize = 65_535;
 
 /// One instruction's text, continuations joined.
 #[derive(Debug, Clone)]

@@ -140,7 +140,9 @@ fn stage(raw: RawInstruction, index: usize, diagnostics: &mut Vec<Diagnostic>) -
         name
     });
     Stage {
-        description: name.as_ref().and_then(|name| instructions::description(&raw.comments, name.as_str())),
+        description: name
+            .as_ref()
+            .and_then(|name| instructions::Descriptions::of(&raw.comments).get(name.as_str())),
         name,
         name_word,
         as_word,

@@ -3,12 +3,22 @@
 /// Names at this distance or further are no suggestion.
 const TOO_FAR: usize = 3;
 
+/// Nobody mistypes a longer name than this, in characters, and the cost is the square of it.
+const LONGEST: usize = 64;
+
 /// The candidate nearest to a word by edits of characters, whatever the case, if it is near enough
 /// to be meant. A word that is itself a candidate has none. The first of equals wins.
 pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let word: Vec<char> = word.chars().flat_map(char::to_lowercase).collect();
+    if word.len() > LONGEST {
+        return None;
+    }
     let mut best = None;
     for candidate in candidates {
+        // In bytes a name is never shorter than in characters, and four times as long at most.
+        if candidate.len() > (LONGEST + TOO_FAR) * 4 {
+            continue;
+        }
         let letters: Vec<char> = candidate.chars().flat_map(char::to_lowercase).collect();
         if letters == word {
             return None;

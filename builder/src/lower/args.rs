@@ -1,11 +1,13 @@
-//! Build arguments before the first FROM, and those that are always there.
+//! What FROM sees, with errors at their places.
 
 use std::collections::BTreeMap;
 
+use layer_store::Platform;
+
 use super::{LowerOptions, at};
-use crate::dockerfile::ast::{Dockerfile, InstructionKind, Word};
-use crate::dockerfile::expand::{Scope, expand};
-use crate::error::Result;
+use crate::dockerfile::ast::{Dockerfile, Word};
+use crate::dockerfile::globals::{Given, Globals};
+use crate::error::{Error, Result};
 
 /// Build arguments that need no declaration: they reach commands, in upper and in lower case, and neither the cache
 /// nor the history.
@@ -25,78 +27,50 @@ pub(super) fn proxies(build_args: &BTreeMap<String, String>) -> impl Iterator<It
     })
 }
 
-/// The global scope: what FROM sees, and what a bare `ARG name` in a stage takes its value from.
-#[derive(Debug)]
-pub(super) struct Globals {
-    values: BTreeMap<String, String>,
+impl LowerOptions {
+    /// What the global scope of one platform and target depends on.
+    pub(crate) fn given<'a>(&'a self, platform: &'a Platform, target: Option<&'a str>) -> Given<'a> {
+        Given { build_args: &self.build_args, platform, build_platform: &self.build_platform, target }
+    }
 }
 
-impl Globals {
-    pub(super) fn of(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<Self> {
-        let mut values = BTreeMap::new();
-        for (prefix, platform) in [("BUILD", &options.build_platform), ("TARGET", &options.platform)] {
-            values.insert(format!("{prefix}PLATFORM"), platform.to_string());
-            values.insert(format!("{prefix}OS"), platform.os.clone());
-            values.insert(format!("{prefix}OSVERSION"), platform.os_version.clone().unwrap_or_default());
-            values.insert(format!("{prefix}ARCH"), platform.architecture.clone());
-            values.insert(format!("{prefix}VARIANT"), platform.variant.clone().unwrap_or_default());
-        }
-        let stage = options.target.clone().unwrap_or_else(|| "default".to_owned());
-        values.insert("TARGETSTAGE".to_owned(), stage);
-        for (name, value) in &mut values {
-            if let Some(given) = options.build_args.get(name) {
-                value.clone_from(given);
-            }
-        }
-        let mut globals = Self { values };
-        for instruction in &dockerfile.meta_args {
-            let InstructionKind::Arg(declarations) = &instruction.kind else { continue };
-            for declaration in declarations {
-                let value = match (options.build_args.get(&declaration.name), &declaration.default) {
-                    (Some(given), _) => Some(given.clone()),
-                    (None, Some(default)) => Some(globals.expand(default, dockerfile.directives.escape)?),
-                    (None, None) => None,
-                };
-                if let Some(value) = value {
-                    globals.values.insert(declaration.name.clone(), value);
-                }
-            }
-        }
-        Ok(globals)
+/// The global scope of a file.
+pub(super) fn globals(
+    dockerfile: &Dockerfile,
+    options: &LowerOptions,
+    platform: &Platform,
+    target: Option<&str>,
+) -> Result<Globals> {
+    match Globals::new(dockerfile, options.given(platform, target)) {
+        (globals, None) => Ok(globals),
+        (_, Some(error)) => Err(Error::Dockerfile(vec![error])),
     }
+}
 
-    /// `SOURCE_DATE_EPOCH`, if it is declared here with a value.
-    pub(super) fn epoch(&self, dockerfile: &Dockerfile) -> Result<Option<i64>> {
-        let name = "SOURCE_DATE_EPOCH";
-        let Some(text) = self.value(name).filter(|text| !text.is_empty()) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| {
-            let declared = dockerfile.meta_args.iter().rfind(|instruction| match &instruction.kind {
-                InstructionKind::Arg(declarations) => declarations.iter().any(|one| one.name == name),
-                _ => false,
-            });
-            let span = declared.map(|instruction| instruction.span).unwrap_or_default();
-            at(span, format!("invalid {name}: `{text}` is not a number of seconds"))
-        })
-    }
+/// `SOURCE_DATE_EPOCH`, if an ARG above the first FROM gives it.
+pub(super) fn epoch(globals: &Globals) -> Result<Option<i64>> {
+    let name = "SOURCE_DATE_EPOCH";
+    let Some(text) = globals.value(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| {
+        let default = globals.declaration(name).and_then(|declared| declared.declaration.default.as_ref());
+        let span = default.map(|default| default.span).unwrap_or_default();
+        at(span, format!("invalid {name}: `{text}` is not a number of seconds"))
+    })
+}
 
-    pub(super) fn value(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str)
-    }
+/// Expands a word of a FROM.
+pub(super) fn expand(globals: &Globals, word: &Word, escape: char) -> Result<String> {
+    let expanded = globals
+        .expand(word, escape)
+        .map_err(|error| at(word.span, format!("cannot expand `{word}`: {error}")))?;
+    Ok(expanded.text)
+}
 
-    /// Expands a word of a FROM.
-    pub(super) fn expand(&self, word: &Word, escape: char) -> Result<String> {
-        let lookup = |name: &str| self.values.get(name).cloned();
-        let expanded = expand(&word.text, escape, &Scope { lookup: &lookup })
-            .map_err(|error| at(word.span, format!("cannot expand `{word}`: {error}")))?;
-        Ok(expanded.text)
+/// Expands the image of a FROM, which must not become empty.
+pub(super) fn expand_from(globals: &Globals, word: &Word, escape: char) -> Result<String> {
+    let image = expand(globals, word, escape)?;
+    if image.is_empty() {
+        return Err(at(word.span, format!("base name (`{word}`) should not be blank")));
     }
-
-    /// Expands the image of a FROM, which must not become empty.
-    pub(super) fn expand_from(&self, word: &Word, escape: char) -> Result<String> {
-        let image = self.expand(word, escape)?;
-        if image.is_empty() {
-            return Err(at(word.span, format!("base name (`{word}`) should not be blank")));
-        }
-        Ok(image)
-    }
+    Ok(image)
 }

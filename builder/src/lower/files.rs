@@ -188,8 +188,10 @@ impl Lowering<'_> {
             destination,
             cwd: state.cwd().to_owned(),
             chown,
+            // As in BuildKit: under `--chmod` the directories on the way would get the mode too, in the place of those
+            // that the image has.
+            link: common.link && chmod.is_none(),
             chmod,
-            link: common.link,
             parents: common.parents,
             exclude: common.exclude.iter().map(|word| word.text.clone()).collect(),
             unpack: common.unpack,

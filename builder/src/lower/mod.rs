@@ -2,7 +2,7 @@
 //!
 //! Only stages that the targets need are looked at: what is not needed is not even resolved.
 
-mod args;
+pub(crate) mod args;
 mod files;
 mod go_text;
 mod metadata;
@@ -15,7 +15,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use layer_store::{Digest, ImageConfig, Platform};
 
 use crate::context::git::GitSource;
-use crate::dockerfile::ast::{Dockerfile, InstructionKind, Stage};
+use crate::dockerfile::ast::{Dockerfile, Stage};
+use crate::dockerfile::globals::Globals;
+use crate::dockerfile::stages::StageGraph;
 use crate::dockerfile::{Diagnostic, Span};
 use crate::error::{Error, Result};
 use crate::graph::{CopyOp, CopySource, ExecSettings, Graph, Network, Node, NodeId, Op, Unpack};
@@ -29,13 +31,14 @@ use self::stage::StageState;
 /// What a build is asked for, beside the Dockerfile.
 #[derive(Debug, Clone)]
 pub struct LowerOptions {
-    /// The stage to build, by name; `None` for the last one.
-    pub target: Option<String>,
+    /// The stages to build, by name; none for the last one. The last of them is the image, the others only have to
+    /// succeed.
+    pub targets: Vec<String>,
     /// `--build-arg`.
     pub build_args: BTreeMap<String, String>,
-    /// The platform of the image.
-    pub platform: Platform,
-    /// Whether that platform was asked for: then the image says it, whatever its base image says.
+    /// The platforms of the image, at least one; each gets its own image.
+    pub platforms: Vec<Platform>,
+    /// Whether a platform was asked for: then the image says it, whatever its base image says.
     pub platform_is_asked: bool,
     /// The platform of this machine.
     pub build_platform: Platform,
@@ -82,19 +85,51 @@ pub enum NoCache {
 /// What a build has to do.
 #[derive(Debug)]
 pub struct Lowered {
-    /// The operations.
+    /// The operations, of all platforms and targets: what is the same for two of them is one node.
     pub graph: Graph,
-    /// The image that is wanted.
-    pub image: TargetImage,
-    /// `SOURCE_DATE_EPOCH` as an ARG before the first FROM gives it, in seconds.
+    /// The image that is wanted, once for each platform.
+    pub images: Vec<TargetImage>,
+    /// Filesystems of further targets, which only have to succeed.
+    pub also: Vec<NodeId>,
+    /// What became of each stage, by platform and then in the order of the file.
+    pub stages: Vec<StageUse>,
+    /// `SOURCE_DATE_EPOCH` as an ARG above the first FROM gives it, in seconds.
     pub epoch: Option<i64>,
     /// What should be known about the Dockerfile.
     pub warnings: Vec<Diagnostic>,
 }
 
+/// What a build has to do of a stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageUse {
+    /// Its name for people: `build`, `stage-2`.
+    pub name: String,
+    /// Its position among the stages.
+    pub index: usize,
+    /// The platform that it is built for.
+    pub platform: Platform,
+    /// Why it is needed; `None` for a stage that is dropped.
+    pub need: Option<Need>,
+    /// Its steps in order, its base image first.
+    pub steps: Vec<NodeId>,
+}
+
+/// Why a stage is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Need {
+    /// It is wanted itself.
+    Target,
+    /// A stage begins with it.
+    From(String),
+    /// A stage copies from it or mounts it.
+    Files(String),
+}
+
 /// The image that a stage makes, but for its layers.
 #[derive(Debug, Clone)]
 pub struct TargetImage {
+    /// The platform that it was asked for.
+    pub platform: Platform,
     /// Its filesystem.
     pub node: NodeId,
     /// Its configuration without `rootfs`, `history` and `created`.
@@ -105,44 +140,101 @@ pub struct TargetImage {
     pub base: Option<String>,
 }
 
-/// Makes the graph for the stage that `options` want.
+/// Makes the graph for the stages and platforms that `options` want.
 ///
 /// # Errors
 ///
 /// [`Error::Dockerfile`] with the place of what is wrong; a base image that cannot be resolved.
 pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &Resolver) -> Result<Lowered> {
-    let globals = args::Globals::of(dockerfile, options)?;
-    let epoch = globals.epoch(dockerfile)?;
-    let target = target(dockerfile, options)?;
-    let mut lowering = Lowering {
-        dockerfile,
-        options,
-        resolver,
-        globals,
+    let targets = targets(dockerfile, options)?;
+    let mut passes = Vec::new();
+    for platform in &options.platforms {
+        for (index, name) in &targets {
+            let globals = args::globals(dockerfile, options, platform, name.as_deref())?;
+            let stages = StageGraph::new(dockerfile, &globals);
+            let pass = Lowering {
+                dockerfile,
+                options,
+                platform,
+                resolver,
+                globals,
+                stages,
+                graph: Graph::default(),
+                finished: HashMap::new(),
+                heirs: HashMap::from([(*index, 1)]),
+                nodes: HashMap::new(),
+                depth: 0,
+                uses: HashMap::new(),
+                open: Vec::new(),
+                warnings: Vec::new(),
+            };
+            // Registries answer for all platforms side by side.
+            pass.prefetch(&pass.needed(*index));
+            passes.push((*index, pass));
+        }
+    }
+    let mut lowered = Lowered {
         graph: Graph::default(),
-        finished: HashMap::new(),
-        open: Vec::new(),
+        images: Vec::new(),
+        also: Vec::new(),
+        stages: Vec::new(),
+        epoch: None,
         warnings: Vec::new(),
     };
-    lowering.prefetch(target);
-    let mut stage = lowering.stage(target).await?;
-    set_platform(&mut stage.config, options);
-    Ok(Lowered {
-        image: TargetImage {
-            node: stage.node,
-            config: stage.config,
-            history: stage.history,
-            base: stage.base,
-        },
-        graph: lowering.graph,
-        epoch,
-        warnings: lowering.warnings,
-    })
+    let last = targets.len();
+    for (at, (index, mut pass)) in passes.into_iter().enumerate() {
+        pass.graph = std::mem::take(&mut lowered.graph);
+        pass.note_need(index, Need::Target);
+        pass.work_out(index).await?;
+        let mut stage = pass.inherit(index)?;
+        set_platform(&mut stage.config, pass.platform, options);
+        lowered.epoch = args::epoch(&pass.globals)?;
+        if (at + 1) % last == 0 {
+            lowered.images.push(TargetImage {
+                platform: pass.platform.clone(),
+                node: stage.node,
+                config: stage.config,
+                history: stage.history,
+                base: stage.base,
+            });
+        } else {
+            lowered.also.push(stage.node);
+        }
+        report(&mut lowered.stages, dockerfile, pass.platform, pass.uses);
+        lowered.graph = pass.graph;
+        for warning in pass.warnings {
+            if !lowered.warnings.contains(&warning) {
+                lowered.warnings.push(warning);
+            }
+        }
+    }
+    Ok(lowered)
+}
+
+/// Adds what one pass found of the stages to the report of all.
+fn report(
+    stages: &mut Vec<StageUse>,
+    dockerfile: &Dockerfile,
+    platform: &Platform,
+    mut uses: HashMap<usize, Use>,
+) {
+    for stage in &dockerfile.stages {
+        let Use { need, steps } = uses.remove(&stage.index).unwrap_or_default();
+        let known = stages.iter_mut().find(|known| known.index == stage.index && known.platform == *platform);
+        if let Some(known) = known {
+            known.need = known.need.take().or(need);
+            if known.steps.is_empty() {
+                known.steps = steps;
+            }
+            continue;
+        }
+        let (name, platform) = (names::stage(stage), platform.clone());
+        stages.push(StageUse { name, index: stage.index, platform, need, steps });
+    }
 }
 
 /// The platform that the finished image says it is for, in normalised form.
-fn set_platform(config: &mut ImageConfig, options: &LowerOptions) {
-    let asked = &options.platform;
+fn set_platform(config: &mut ImageConfig, asked: &Platform, options: &LowerOptions) {
     if options.platform_is_asked {
         let same = config.os == asked.os && config.architecture == asked.architecture;
         config.os.clone_from(&asked.os);
@@ -158,36 +250,151 @@ fn set_platform(config: &mut ImageConfig, options: &LowerOptions) {
     (config.os, config.architecture, config.variant) = (platform.os, platform.architecture, platform.variant);
 }
 
+/// What a pass found of a stage.
+#[derive(Default)]
+struct Use {
+    need: Option<Need>,
+    steps: Vec<NodeId>,
+}
+
 /// The work at hand.
 struct Lowering<'a> {
     dockerfile: &'a Dockerfile,
     options: &'a LowerOptions,
+    platform: &'a Platform,
     resolver: &'a Resolver,
-    globals: args::Globals,
+    globals: Globals,
+    stages: StageGraph<'a>,
     graph: Graph,
+    /// What stages became, as long as another one starts from them.
     finished: HashMap<usize, StageState>,
+    /// How many stages still start from a stage.
+    heirs: HashMap<usize, usize>,
+    /// The filesystems of finished stages.
+    nodes: HashMap<usize, NodeId>,
+    /// How many stages wait for one that only a trigger named.
+    depth: usize,
+    /// Why each stage is needed, and its steps.
+    uses: HashMap<usize, Use>,
+    /// The stages that are being worked out, the innermost last.
     open: Vec<usize>,
     warnings: Vec<Diagnostic>,
 }
 
+/// Triggers may need stages whose own triggers need stages, so deep at most.
+const MAX_DEPTH: usize = 50;
+
 impl Lowering<'_> {
-    /// The finished state of a stage; works it out first if need be.
-    async fn stage(&mut self, index: usize) -> Result<StageState> {
-        if let Some(state) = self.finished.get(&index) {
-            return Ok(state.clone());
+    /// Remembers why a stage is needed; the first reason stays.
+    fn note_need(&mut self, index: usize, need: Need) {
+        self.uses.entry(index).or_default().need.get_or_insert(need);
+    }
+
+    /// Adds a node, as a step of the stage that is being worked out.
+    fn insert(&mut self, node: Node) -> NodeId {
+        let plain = matches!(node.op, Op::Scratch);
+        let id = self.graph.add(node);
+        if !plain {
+            self.note_step(id);
         }
-        let stage = &self.dockerfile.stages[index];
-        if self.open.contains(&index) {
-            return Err(at(
-                stage.from_span,
-                format!("circular dependency: stage \"{}\" needs itself", names::stage(stage)),
-            ));
+        id
+    }
+
+    /// Remembers a node as a step of the stage that is being worked out.
+    fn note_step(&mut self, id: NodeId) {
+        let Some(index) = self.open.last() else { return };
+        let steps = &mut self.uses.entry(*index).or_default().steps;
+        if !steps.contains(&id) {
+            steps.push(id);
         }
-        self.open.push(index);
-        let state = Box::pin(self.lower_stage(stage)).await?;
-        self.open.pop();
-        self.finished.insert(index, state.clone());
-        Ok(state)
+    }
+
+    /// A stage and all that it needs, in the order of the file.
+    fn needed(&self, index: usize) -> Vec<usize> {
+        let mut needed = self.stages.needed(index, |name| self.named_context(name).is_some());
+        needed.sort_unstable();
+        needed
+    }
+
+    /// Works out a stage and all that it needs, in the order of the file: each stands below what it needs, so that a
+    /// chain of stages of any length is a loop and not a recursion.
+    async fn work_out(&mut self, index: usize) -> Result<()> {
+        let needed = self.unfinished(&self.needed(index));
+        for index in &needed {
+            if let Some(base) = self.base_stage(*index) {
+                *self.heirs.entry(base).or_default() += 1;
+            }
+        }
+        self.prefetch(&needed);
+        for index in needed {
+            self.open.push(index);
+            let state = self.lower_stage(&self.dockerfile.stages[index]).await?;
+            self.open.pop();
+            self.nodes.insert(index, state.node);
+            if self.heirs.contains_key(&index) {
+                self.finished.insert(index, state);
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of these stages are still to be worked out, and which again: a stage that nothing more started from was
+    /// dropped, and then a trigger named another heir. Working it out again finds the same nodes.
+    fn unfinished(&self, needed: &[usize]) -> Vec<usize> {
+        let mut bases = HashSet::new();
+        let mut list: Vec<usize> = Vec::new();
+        for index in needed.iter().rev() {
+            let dropped = bases.contains(index) && !self.finished.contains_key(index);
+            if dropped || !self.nodes.contains_key(index) {
+                bases.extend(self.base_stage(*index));
+                list.push(*index);
+            }
+        }
+        list.reverse();
+        list
+    }
+
+    /// The stage that a stage starts from, unless a named context stands in its place.
+    fn base_stage(&self, index: usize) -> Option<usize> {
+        let start = self.stages.start(index);
+        start.stage.filter(|_| self.named_context(&start.image).is_none())
+    }
+
+    /// What a finished stage became, for one that starts from it: the last of them takes it without a copy.
+    fn inherit(&mut self, index: usize) -> Result<StageState> {
+        let heirs = self.heirs.get_mut(&index).filter(|heirs| **heirs > 1);
+        let state = match heirs {
+            Some(heirs) => {
+                *heirs -= 1;
+                self.finished.get(&index).cloned()
+            }
+            None => {
+                self.heirs.remove(&index);
+                self.finished.remove(&index)
+            }
+        };
+        state.ok_or_else(|| Error::Internal(format!("stage {index} was used before it was worked out")))
+    }
+
+    /// The filesystem of a stage. One that only a trigger names is worked out now.
+    async fn stage_node(&mut self, index: usize, state: &StageState, span: Span) -> Result<NodeId> {
+        if let Some(node) = self.nodes.get(&index) {
+            return Ok(*node);
+        }
+        if index == state.index {
+            return Err(at(span, format!("circular dependency: stage \"{}\" needs itself", state.stage)));
+        }
+        if self.depth == MAX_DEPTH {
+            return Err(at(span, "the triggers of base images need each other's stages too deeply"));
+        }
+        self.depth += 1;
+        let worked_out = Box::pin(self.work_out(index)).await;
+        self.depth -= 1;
+        worked_out?;
+        self.nodes
+            .get(&index)
+            .copied()
+            .ok_or_else(|| Error::Internal(format!("stage {index} was not worked out")))
     }
 
     async fn lower_stage(&mut self, stage: &Stage) -> Result<StageState> {
@@ -224,12 +431,13 @@ impl Lowering<'_> {
                 return Err(at(span, format!("there is no stage number {index}")));
             }
             self.must_be_earlier(name, index, state, span)?;
-            return self.stage(index).await.map(|stage| Origin::Node(stage.node));
+            self.note_need(index, Need::Files(state.stage.clone()));
+            return self.stage_node(index, state, span).await.map(Origin::Node);
         }
-        if let Some(stage) = self.dockerfile.stage(name) {
-            let index = stage.index;
+        if let Some(index) = self.stages.named(name) {
             self.must_be_earlier(name, index, state, span)?;
-            return self.stage(index).await.map(|stage| Origin::Node(stage.node));
+            self.note_need(index, Need::Files(state.stage.clone()));
+            return self.stage_node(index, state, span).await.map(Origin::Node);
         }
         self.image_node(name, &state.platform, span).await.map(Origin::Node)
     }
@@ -276,7 +484,14 @@ impl Lowering<'_> {
             Some(NamedContext::Archive(digest)) => CopySource::Archive(*digest),
             _ => return Origin::Context(name.to_owned()),
         };
-        Origin::Node(context_node(&mut self.graph, source))
+        Origin::Node(self.loaded(source))
+    }
+
+    /// The filesystem that a remote context is, as a step of this stage.
+    fn loaded(&mut self, source: CopySource) -> NodeId {
+        let id = context_node(&mut self.graph, source);
+        self.note_step(id);
+        id
     }
 
     /// A named context as a whole filesystem.
@@ -286,7 +501,7 @@ impl Lowering<'_> {
             Origin::Node(node) => node,
             Origin::Context(name) => {
                 let source = CopySource::Context { name, paths: vec![".".to_owned()] };
-                context_node(&mut self.graph, source)
+                self.loaded(source)
             }
         }
     }
@@ -297,7 +512,7 @@ impl Lowering<'_> {
             return Ok(self.scratch());
         }
         let resolved = self.resolve(name, platform, span).await?;
-        Ok(self.graph.add(Node {
+        Ok(self.insert(Node {
             name: format!("FROM {name}@{}", resolved.digest),
             op: Op::Image(resolved.base.clone()),
             span: Some(span),
@@ -320,7 +535,7 @@ impl Lowering<'_> {
     }
 
     fn scratch(&mut self) -> NodeId {
-        self.graph.add(Node {
+        self.insert(Node {
             op: Op::Scratch,
             name: "FROM scratch".to_owned(),
             span: None,
@@ -329,35 +544,20 @@ impl Lowering<'_> {
         })
     }
 
-    /// Begins to resolve the base images of all stages that are surely needed, so that registries answer side by side.
-    fn prefetch(&self, target: usize) {
-        let mut seen = HashSet::new();
-        let mut open = vec![target];
-        while let Some(index) = open.pop() {
-            if !seen.insert(index) {
+    /// Begins to resolve the base images of stages, so that registries answer side by side.
+    fn prefetch(&self, needed: &[usize]) {
+        for index in needed {
+            let image = &self.stages.start(*index).image;
+            if image.is_empty()
+                || image == "scratch"
+                || self.base_stage(*index).is_some()
+                || self.named_context(image).is_some()
+            {
                 continue;
             }
-            let stage = &self.dockerfile.stages[index];
-            let Ok(image) = self.globals.expand_from(&stage.image, self.dockerfile.directives.escape) else {
-                continue;
-            };
-            if let Some(earlier) = names::earlier_stage(self.dockerfile, index, &image) {
-                open.push(earlier);
-            } else if image != "scratch" && self.named_context(&image).is_none() {
-                let platform = self.stage_platform(stage).unwrap_or_else(|_| self.options.platform.clone());
-                tokio::spawn(self.resolver.resolve(&image, &platform));
-            }
-            for instruction in &stage.instructions {
-                if let InstructionKind::Copy(copy) = &instruction.kind
-                    && let Some(from) = &copy.from
-                {
-                    let by_number =
-                        from.text.parse::<usize>().ok().filter(|n| *n < self.dockerfile.stages.len());
-                    open.extend(
-                        by_number.or_else(|| self.dockerfile.stage(&from.text).map(|stage| stage.index)),
-                    );
-                }
-            }
+            let stage = &self.dockerfile.stages[*index];
+            let platform = self.stage_platform(stage).unwrap_or_else(|_| self.platform.clone());
+            tokio::spawn(self.resolver.resolve(image, &platform));
         }
     }
 }
@@ -389,11 +589,24 @@ enum Origin {
     Context(String),
 }
 
-fn target(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<usize> {
+/// The stage that is the image.
+pub(crate) fn image_stage(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<usize> {
+    let targets = targets(dockerfile, options)?;
+    Ok(targets.last().map_or(0, |(index, _)| *index))
+}
+
+/// The stages that are wanted, by position, with the names they were asked for by.
+fn targets(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<Vec<(usize, Option<String>)>> {
     let Some(last) = dockerfile.stages.len().checked_sub(1) else {
         return Err(at(Span::default(), "the Dockerfile has no FROM"));
     };
-    let Some(name) = &options.target else { return Ok(last) };
+    if options.targets.is_empty() {
+        return Ok(vec![(last, None)]);
+    }
+    options.targets.iter().map(|name| Ok((target(dockerfile, name)?, Some(name.clone())))).collect()
+}
+
+fn target(dockerfile: &Dockerfile, name: &str) -> Result<usize> {
     if let Some(stage) = dockerfile.stage(name) {
         return Ok(stage.index);
     }

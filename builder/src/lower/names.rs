@@ -1,17 +1,12 @@
 //! Names of stages and steps.
 
+use layer_store::Platform;
+
 use crate::dockerfile::ast::{Dockerfile, InstructionKind, Stage};
 
 /// A stage as people read it: its name, or `stage-2`.
 pub(super) fn stage(stage: &Stage) -> String {
     stage.name.as_ref().map_or_else(|| format!("stage-{}", stage.index), ToString::to_string)
-}
-
-/// The stage before `index` that a FROM of that name means, the last one if several share the name. Names of stages
-/// are in lower case, whatever AS says, and unlike `--from` a FROM has to write them so.
-pub(super) fn earlier_stage(dockerfile: &Dockerfile, index: usize, name: &str) -> Option<usize> {
-    let earlier = &dockerfile.stages[..index];
-    earlier.iter().rposition(|stage| stage.name.as_ref().is_some_and(|own| own.as_str() == name))
 }
 
 /// Counts the steps of a stage, for `[build 2/4]`.
@@ -23,8 +18,9 @@ pub(super) struct Numbering {
 }
 
 impl Numbering {
-    /// The numbering of a stage; `from` is whether its FROM counts, since it names an image.
-    pub(super) fn of(dockerfile: &Dockerfile, own: &Stage, from: bool) -> Self {
+    /// The numbering of a stage; `from` is whether its FROM counts, since it names an image. `platform` stands in front
+    /// where the build has several.
+    pub(super) fn of(dockerfile: &Dockerfile, own: &Stage, from: bool, platform: Option<&Platform>) -> Self {
         let steps = own.instructions.iter().filter(|instruction| {
             matches!(
                 instruction.kind,
@@ -35,7 +31,13 @@ impl Numbering {
             )
         });
         let named = own.name.is_some() || dockerfile.stages.len() > 1;
-        Self { stage: named.then(|| stage(own)), next: 1, total: steps.count() + usize::from(from) }
+        let words = [platform.map(ToString::to_string), named.then(|| stage(own))];
+        let words: Vec<String> = words.into_iter().flatten().collect();
+        Self {
+            stage: (!words.is_empty()).then(|| words.join(" ")),
+            next: 1,
+            total: steps.count() + usize::from(from),
+        }
     }
 
     /// The next step's name.

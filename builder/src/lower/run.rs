@@ -195,7 +195,7 @@ impl Lowering<'_> {
             exclude: Vec::new(),
             unpack: Unpack::Never,
         };
-        Ok(self.graph.add(Node {
+        Ok(self.insert(Node {
             op: Op::Copy(Box::new(op)),
             name: format!("[context] {path}"),
             span: Some(span),
@@ -220,7 +220,7 @@ impl Lowering<'_> {
             unpack: Unpack::Never,
         };
         let name = format!("[script] {name}");
-        self.graph.add(Node { op: Op::Copy(Box::new(op)), name, span: None, stage: None, no_cache: false })
+        self.insert(Node { op: Op::Copy(Box::new(op)), name, span: None, stage: None, no_cache: false })
     }
 }
 

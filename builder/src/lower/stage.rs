@@ -6,7 +6,7 @@ use registry_client::Reference;
 
 use super::files::absolute;
 use super::names::{self, Numbering};
-use super::{Lowering, NamedContext, NoCache, at};
+use super::{Lowering, NamedContext, NoCache, args, at};
 use crate::dockerfile::Span;
 use crate::dockerfile::ast::{Instruction, InstructionKind, Stage, Word};
 use crate::dockerfile::expand::{self, Scope};
@@ -116,8 +116,8 @@ impl StageState {
 impl Lowering<'_> {
     /// The platform that a FROM asks for.
     pub(super) fn stage_platform(&self, stage: &Stage) -> Result<Platform> {
-        let Some(word) = &stage.platform else { return Ok(self.options.platform.clone()) };
-        let text = self.globals.expand(word, self.dockerfile.directives.escape)?;
+        let Some(word) = &stage.platform else { return Ok(self.platform.clone()) };
+        let text = args::expand(&self.globals, word, self.escape())?;
         if text.is_empty() {
             return Err(at(word.span, format!("the platform `{word}` expands to nothing")));
         }
@@ -126,22 +126,20 @@ impl Lowering<'_> {
 
     /// The state after FROM.
     pub(super) async fn begin(&mut self, stage: &Stage) -> Result<StageState> {
-        let image = self.globals.expand_from(&stage.image, self.dockerfile.directives.escape)?;
+        let image = args::expand_from(&self.globals, &stage.image, self.escape())?;
         let platform = self.stage_platform(stage)?;
         let named = self.named_context(&image).cloned();
-        if named.is_none()
-            && let Some(earlier) = names::earlier_stage(self.dockerfile, stage.index, &image)
-        {
-            let base = self.stage(earlier).await?;
-            let mut state = base.clone();
-            state.numbering = Numbering::of(self.dockerfile, stage, false);
+        if let Some(earlier) = self.base_stage(stage.index) {
+            self.note_need(earlier, super::Need::From(names::stage(stage)));
+            let mut state = self.inherit(earlier)?;
+            state.numbering = Numbering::of(self.dockerfile, stage, false, self.shown_platform());
             state.stage = names::stage(stage);
             state.index = stage.index;
             state.cmd_set = false;
             state.no_cache = self.no_cache(stage);
             return Ok(state);
         }
-        let numbering = Numbering::of(self.dockerfile, stage, image != "scratch");
+        let numbering = Numbering::of(self.dockerfile, stage, image != "scratch", self.shown_platform());
         let mut state = StageState {
             node: self.scratch(),
             config: ImageConfig::default(),
@@ -175,7 +173,7 @@ impl Lowering<'_> {
             let name = state.numbering.name(&format!("FROM {image}@{}", resolved.digest));
             let op = Op::Image(resolved.base.clone());
             let span = Some(stage.from_span);
-            state.node = self.graph.add(Node { op, name, span, stage: None, no_cache: false });
+            state.node = self.insert(Node { op, name, span, stage: None, no_cache: false });
             state.config = inherited(&resolved.config);
             state.history = resolved.config.history.iter().cloned().map(HistoryEntry::Base).collect();
             state.base = Reference::parse(&image)
@@ -186,13 +184,12 @@ impl Lowering<'_> {
             }
         }
         // What begins with nothing is of the platform that is built for, whatever `FROM --platform=` says.
-        let target = &self.options.platform;
         if state.config.architecture.is_empty() {
-            state.config.architecture.clone_from(&target.architecture);
-            state.config.variant.clone_from(&target.variant);
+            state.config.architecture.clone_from(&self.platform.architecture);
+            state.config.variant.clone_from(&self.platform.variant);
         }
         if state.config.os.is_empty() {
-            state.config.os.clone_from(&target.os);
+            state.config.os.clone_from(&self.platform.os);
         }
         for (name, value) in variables(&state.config.config) {
             state.set(&name, &value);
@@ -239,7 +236,12 @@ impl Lowering<'_> {
         let shown = expand::expand_for_display(text, self.escape(), &Scope { lookup: &lookup });
         let name = state.numbering.name(&shown);
         let stage = Some(state.stage.clone());
-        self.graph.add(Node { op, name, span: Some(span), stage, no_cache: state.no_cache })
+        self.insert(Node { op, name, span: Some(span), stage, no_cache: state.no_cache })
+    }
+
+    /// The platform, where names have to say which.
+    fn shown_platform(&self) -> Option<&Platform> {
+        (self.options.platforms.len() > 1).then_some(self.platform)
     }
 
     pub(super) fn escape(&self) -> char {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use layer_store::manifest::media_type;
-use layer_store::{Descriptor, Digest, ImageConfig, Manifest, Store};
+use layer_store::{Descriptor, Digest, ImageConfig, Manifest, Platform, Store};
 use registry_client::Reference;
 
 use super::Packing;
@@ -31,12 +31,20 @@ impl ImageLayers {
             .map_err(|error| Error::Internal(format!("image configuration: {error}")))?;
         Ok(Self { config_bytes, diff_ids: config.rootfs.diff_ids })
     }
+
+    /// The configuration.
+    pub fn config(&self) -> Result<ImageConfig> {
+        ImageConfig::from_slice(&self.config_bytes)
+            .map_err(|error| Error::Internal(format!("image configuration: {error}")))
+    }
 }
 
 /// A manifest that can be sent.
 #[derive(Debug, Clone)]
 pub struct Packed {
-    /// The manifest. Its configuration is in the store.
+    /// The manifests that an index names; none for a single image. They and all configurations are in the store.
+    pub children: Vec<Manifest>,
+    /// The manifest, or an index of several.
     pub manifest: Manifest,
     /// Blobs that another repository is known to have: they can be mounted or fetched from there.
     pub origins: BTreeMap<Digest, Reference>,
@@ -75,11 +83,34 @@ pub fn pack(store: &Arc<Store>, image: &ImageLayers, packing: Packing, local: bo
         layer.annotations.clear();
         layers.push(layer);
     }
-    Ok(Packed { manifest: Manifest::image(config, layers, BTreeMap::new()), origins })
+    Ok(Packed { children: Vec::new(), manifest: Manifest::image(config, layers, BTreeMap::new()), origins })
+}
+
+/// Makes the manifests of the images of several platforms, under one index; of one image just its manifest.
+pub fn pack_all(
+    store: &Arc<Store>,
+    images: &[(Platform, ImageLayers)],
+    packing: Packing,
+    local: bool,
+) -> Result<Packed> {
+    if let [(_, image)] = images {
+        return pack(store, image, packing, local);
+    }
+    let (mut children, mut listed, mut origins) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for (platform, image) in images {
+        let packed = pack(store, image, packing, local)?;
+        store.put_blob(&packed.manifest.raw)?;
+        let mut descriptor = packed.manifest.descriptor();
+        descriptor.platform = Some(platform.clone());
+        listed.push(descriptor);
+        children.push(packed.manifest);
+        origins.extend(packed.origins);
+    }
+    Ok(Packed { children, manifest: Manifest::index(listed, BTreeMap::new()), origins })
 }
 
 /// The repository that is known to have a blob.
-fn origin(blob: &Descriptor) -> Option<Reference> {
+pub(crate) fn origin(blob: &Descriptor) -> Option<Reference> {
     let (key, repository) = blob.annotations.iter().find(|(key, _)| key.starts_with(SOURCE))?;
     let registry = key.strip_prefix(SOURCE)?;
     Reference::parse(&format!("{registry}/{repository}")).ok()

@@ -12,11 +12,11 @@ use layer_store::layer::Compression;
 
 use crate::error::Error;
 
-pub(crate) use manifest::remember_remote;
-pub use manifest::{ImageLayers, Packed, pack};
+pub use manifest::{ImageLayers, Packed, pack, pack_all};
+pub(crate) use manifest::{origin, remember_remote};
 pub use publish::push;
-pub use write::write;
-pub(crate) use write::write_filesystem;
+pub(crate) use write::{flattened, to, write_filesystems};
+pub use write::{write, write_images};
 
 /// Where an image goes, beside its names in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,8 @@ use layer_store::Store;
 
 /// Sends an image to `target`, which gets the name. Layers that are there already do not move.
 pub async fn push(client: &Client, store: &Arc<Store>, packed: Packed, target: &Reference) -> Result<Pushed> {
-    let request = PushRequest { manifests: vec![packed.manifest], origins: packed.origins };
+    let manifests = packed.children.into_iter().chain([packed.manifest]).collect();
+    let request = PushRequest { manifests, origins: packed.origins, ..PushRequest::default() };
     client
         .push(target, store, request)
         .await

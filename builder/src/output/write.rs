@@ -7,55 +7,88 @@ use std::path::Path;
 use layer_store::layer::{FileSource, Form, NewEntry, NewKind};
 use layer_store::layout::ExportImage;
 use layer_store::view::Located;
-use layer_store::{Kind, Manifest, Platform, Store, View, archive, layout};
+use layer_store::{Kind, Platform, Store, View, archive, layout};
 use registry_client::Reference;
 
-use super::{Destination, Output, directory, failed};
+use super::{Destination, Output, Packed, directory, failed};
 use crate::error::{Error, Result};
 
-/// Writes an image whose blobs are in the store, under its names.
+/// Writes an image whose blobs are in the store, under its names. An index has no platform of its own.
 pub fn write(
     store: &Store,
-    manifest: &Manifest,
-    platform: &Platform,
+    packed: &Packed,
+    platform: Option<Platform>,
     names: &[Reference],
     output: &Output,
 ) -> Result<()> {
     let names: Vec<String> = names.iter().map(Reference::canonical).collect();
-    let images = [ExportImage { manifest: manifest.clone(), platform: Some(platform.clone()), names }];
+    if matches!(output, Output::Docker { .. }) && !packed.children.is_empty() {
+        return Err(Error::Invalid {
+            message: "a Docker archive holds one platform, and this build makes several".to_owned(),
+            help: Some("`type=oci` holds them all".to_owned()),
+        });
+    }
+    let image = ExportImage { manifest: packed.manifest.clone(), platform, names };
+    write_images(store, &[image], output)
+}
+
+/// Writes several images whose blobs are in the store into one archive or layout.
+pub fn write_images(store: &Store, images: &[ExportImage], output: &Output) -> Result<()> {
     match output {
         Output::Oci { dest: Destination::File(path), tar: false } => {
-            Ok(layout::write_directory(store, &images, path)?)
+            Ok(layout::write_directory(store, images, path)?)
         }
-        Output::Oci { dest, .. } => to(dest, |file| Ok(layout::write_tar(store, &images, file)?)),
-        Output::Docker { dest } => to(dest, |file| Ok(archive::write(store, &images, file)?)),
+        Output::Oci { dest, .. } => to(dest, |file| Ok(layout::write_tar(store, images, file)?)),
+        Output::Docker { dest } => to(dest, |file| Ok(archive::write(store, images, file)?)),
         Output::Tar { .. } | Output::Local { .. } | Output::Registry => {
             Err(Error::Internal("this output takes no image file".to_owned()))
         }
     }
 }
 
-/// Writes the filesystem of an image.
-pub(crate) fn write_filesystem(store: &Store, view: &View, output: &Output) -> Result<()> {
+/// Writes the filesystems of images: one as it is, several in directories that are named for their platforms, as
+/// buildx has it (`linux_arm64`).
+pub(crate) fn write_filesystems(store: &Store, views: &[(Platform, View)], output: &Output) -> Result<()> {
+    let single = views.len() == 1;
+    let place = |platform: &Platform| platform.to_string().replace('/', "_");
     match output {
-        Output::Local { dest } => directory::write(store, view, dest),
+        Output::Local { dest } => {
+            for (platform, view) in views {
+                let dest = if single { dest.clone() } else { dest.join(place(platform)) };
+                directory::write(store, view, &dest)?;
+            }
+            Ok(())
+        }
         Output::Tar { dest } => {
+            let mut entries = Vec::new();
+            for (platform, view) in views {
+                let below = if single { Vec::new() } else { place(platform).into_bytes() };
+                entries.extend(flattened(view, &below));
+            }
             // One layer that holds everything has the tar that is wanted.
-            let diff_id = store.write_layer(flattened(view), Form::Tar)?;
+            let diff_id = store.write_layer(entries, Form::Tar)?;
             to(dest, |file| Ok(store.write_tar(&diff_id, file)?))
         }
         _ => Err(Error::Internal("this output takes no filesystem".to_owned())),
     }
 }
 
-/// Everything that a view shows, as entries of one layer.
-fn flattened(view: &View) -> Vec<NewEntry> {
+/// Everything that a view shows, as entries of one layer, in the directory `below` of it.
+pub(crate) fn flattened(view: &View, below: &[u8]) -> Vec<NewEntry> {
+    let placed = |path: &[u8]| match (below, path) {
+        ([], path) => path.to_vec(),
+        (below, []) => below.to_vec(),
+        (below, path) => [below, path].join(&b'/'),
+    };
     let mut entries = Vec::new();
     for located in view.walk(b"") {
-        if let Some(kind) = flattened_kind(view, located) {
+        if let Some(mut kind) = flattened_kind(view, located) {
+            if let NewKind::Hardlink { target } = &mut kind {
+                *target = placed(target);
+            }
             let entry = located.entry;
             entries.push(NewEntry {
-                path: entry.path.clone(),
+                path: placed(&entry.path),
                 kind,
                 mode: entry.mode,
                 uid: entry.uid,
@@ -103,7 +136,7 @@ fn same_file(view: &View, target: &[u8], content: Located<'_>) -> bool {
 }
 
 /// Streams to standard output, or to a file that appears when it is complete.
-fn to(dest: &Destination, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+pub(crate) fn to(dest: &Destination, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     match dest {
         Destination::Stdout => {
             let mut output = BufWriter::with_capacity(1 << 20, io::stdout().lock());

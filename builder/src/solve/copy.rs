@@ -3,82 +3,31 @@
 use std::sync::Arc;
 
 use layer_store::layer::{Form, NewEntry};
-use layer_store::store::Scratch;
 use layer_store::{Digest, Store, View};
-use percent_encoding::percent_decode_str;
 use tokio::runtime::Handle;
 
 use super::exec::stacked;
 use super::record::{self, StepRecord};
-use super::{Layers, Solved, Solver, key};
-use crate::context::LocalContext;
-use crate::context::git::GitSource;
-use crate::copy::{self as files, Fetched, ModeChange, Request, Source};
-use crate::error::{Error, Result};
+use super::sources::{Origin, early_key, names_owner, numeric_owner, request};
+use super::{Solved, Solver, key};
+use crate::copy::{self as files, Selection, Source};
+use crate::error::Result;
 use crate::event::Outcome;
-use crate::graph::{CopyOp, CopySource, Node, NodeId, Unpack, WorkdirOp};
+use crate::graph::{CopyOp, Node, NodeId, Unpack, WorkdirOp};
 use crate::users;
 
 impl Solver {
-    pub(super) async fn copy(
-        &self,
-        id: NodeId,
-        node: &Node,
-        op: &CopyOp,
-        inputs: &[Arc<Solved>],
-    ) -> Result<Solved> {
-        let below = inputs[0].layers.clone();
-        let mut stacks = inputs[1..].iter();
-        let mut sources = Vec::new();
-        for source in &op.sources {
-            sources.push(match source {
-                CopySource::Context { name, paths } => {
-                    let context = self.inner.around.contexts.get(name).cloned().ok_or_else(|| {
-                        Error::invalid(
-                            "this build has no context directory, so there is nothing to copy from",
-                        )
-                    })?;
-                    Origin::Context(context, paths.clone())
-                }
-                CopySource::Node { paths, .. } => {
-                    let stack = stacks.next().map(|solved| solved.layers.clone()).unwrap_or_default();
-                    Origin::Stack(stack, paths.clone())
-                }
-                CopySource::Url { url, checksum, unpack } => {
-                    let fetched = self.fetch(url, *checksum).await?;
-                    Origin::Fetched(fetched, *unpack)
-                }
-                CopySource::Git(git) => Origin::Git(git.clone(), git.commit().await?),
-                CopySource::Archive(digest) => {
-                    let spooled = self.inner.around.archives.get(digest).cloned();
-                    let spooled =
-                        spooled.ok_or_else(|| Error::Internal(format!("archive {digest} is not spooled")))?;
-                    Origin::Fetched(spooled, true)
-                }
-                CopySource::Inline(files) => Origin::Inline(
-                    files.iter().map(|file| (file.name.clone(), file.content.clone().into_bytes())).collect(),
-                ),
-            });
-        }
+    pub(super) async fn copy(&self, id: NodeId, op: &CopyOp, inputs: &[Arc<Solved>]) -> Result<Solved> {
+        let stacks: Vec<Vec<Digest>> = inputs[1..].iter().map(|input| input.layers.clone()).collect();
         let work = Work {
-            store: self.inner.around.store.clone(),
-            layers: self.inner.layers.clone(),
-            handle: Handle::current(),
-            form: self.form(id),
-            epoch: self.inner.around.epoch,
-            name: node.name.clone(),
-            no_cache: node.no_cache,
             solver: self.clone(),
+            handle: Handle::current(),
+            id,
+            origins: self.origins(op, &stacks).await?,
+            below: inputs[0].layers.clone(),
+            op: op.clone(),
         };
-        let solver = self.clone();
-        let op = op.clone();
-        let name = node.name.clone();
-        Self::blocking(move || {
-            let begin = || solver.inner.progress.begin(&name);
-            let known = |_: &StepRecord| solver.inner.progress.known(&name);
-            work.copy(&op, below, &sources, &begin, &known)
-        })
-        .await
+        Self::blocking(move || work.copy()).await
     }
 
     pub(super) async fn workdir(
@@ -91,9 +40,10 @@ impl Solver {
         let inner = &self.inner;
         let below = inputs[0].layers.clone();
         let key = key::workdir(op, &below, inner.around.epoch);
-        if let Some(known) = self.known(node, key).await? {
+        if let Some(known) = self.known(id, key).await? {
             return Ok(stacked(below, known, true));
         }
+        self.missed(id, self.workdir_inputs(id, op, &below));
         if self.form(id) == Form::Tree {
             self.commands_can_run().await?;
         }
@@ -101,6 +51,7 @@ impl Solver {
         let view = inner.layers.view(&below).await?;
         let (store, form, epoch, op, name) =
             (inner.around.store.clone(), self.form(id), inner.around.epoch, op.clone(), node.name.clone());
+        let solver = self.clone();
         let known = Self::blocking(move || {
             let owner = match op.user.as_str() {
                 "" => None,
@@ -111,34 +62,12 @@ impl Solver {
             clamp(&mut entries, epoch);
             let diff_id = store.write_layer(entries, form)?;
             let known = StepRecord { diff_id, created: crate::image::now(), name };
-            record::keep(&store, &key, &known)?;
+            solver.keep(id, &key, &known)?;
             Ok(known)
         })
         .await?;
         progress.finish(Outcome::Done);
         Ok(stacked(below, known, false))
-    }
-
-    /// Fetches a file, and checks it.
-    async fn fetch(&self, url: &str, checksum: Option<Digest>) -> Result<Fetched> {
-        let around = &self.inner.around;
-        let store = around.store.clone();
-        let scratch = Self::blocking(move || Ok(store.scratch()?)).await?;
-        let download = around.client.download(url, scratch.path(), None).await?;
-        let download = download.ok_or_else(|| Error::Internal("an unasked-for 304".to_owned()))?;
-        if let Some(expected) = checksum.filter(|expected| *expected != download.digest) {
-            return Err(Error::invalid(format!(
-                "`{url}` is {}, but `--checksum` says {expected}",
-                download.digest
-            )));
-        }
-        Ok(Fetched {
-            name: name_of(url),
-            mtime: download.version.modified().unwrap_or(0),
-            file: download.file,
-            size: download.size,
-            digest: download.digest,
-        })
     }
 
     /// A tree for a layer that a command will see, a tar for others.
@@ -147,205 +76,156 @@ impl Solver {
     }
 }
 
-/// Where files come from, owned.
-enum Origin {
-    Context(Arc<LocalContext>, Vec<String>),
-    Stack(Vec<Digest>, Vec<String>),
-    Inline(Vec<(String, Vec<u8>)>),
-    Fetched(Fetched, bool),
-    Git(GitSource, String),
-}
-
 /// One COPY on its own thread: selecting, hashing and writing block.
 struct Work {
-    store: Arc<Store>,
-    layers: Layers,
-    handle: Handle,
-    form: Form,
-    epoch: Option<i64>,
-    name: String,
-    no_cache: bool,
     solver: Solver,
+    handle: Handle,
+    id: NodeId,
+    op: CopyOp,
+    below: Vec<Digest>,
+    origins: Vec<Origin>,
 }
 
 impl Work {
-    fn copy(
-        &self,
-        op: &CopyOp,
-        below: Vec<Digest>,
-        origins: &[Origin],
-        begin: &dyn Fn() -> super::progress::StepProgress,
-        on_hit: &dyn Fn(&StepRecord),
-    ) -> Result<Solved> {
-        let found = |key: &Digest| -> Result<Option<StepRecord>> {
-            if self.no_cache { Ok(None) } else { record::find(&self.store, key) }
-        };
-        // What is only named by its stack of layers can be found without looking at a file.
-        let definition = self.definition_key(op, &below, origins);
-        if let Some(key) = &definition
-            && let Some(known) = found(key)?
+    fn copy(&self) -> Result<Solved> {
+        let (op, epoch) = (&self.op, self.solver.inner.around.epoch);
+        let mut request = request(op, numeric_owner(self.store(), op)?, epoch)?;
+        let mut here = Vec::with_capacity(self.origins.len());
+        for origin in &self.origins {
+            here.push(origin.select_here(op, &mut request)?);
+        }
+        let early = early_key(op, &self.below, &self.origins, &here, epoch)?;
+        if let Some(key) = early
+            && let Some(known) = self.known(key)?
         {
-            on_hit(&known);
-            return Ok(stacked(below, known, true));
+            return Ok(stacked(self.below.clone(), known, true));
         }
-        let mut request = Request {
-            destination: op.destination.clone(),
-            cwd: op.cwd.clone(),
-            mode: op.chmod.as_deref().map(parse_mode).transpose()?,
-            parents: op.parents,
-            exclude: op.exclude.clone(),
-            mtime: self.epoch,
-            ..Request::default()
-        };
-        let destination = |this: &Self| -> Result<View> {
-            if op.link { Ok(View::default()) } else { this.handle.block_on(this.layers.view(&below)) }
-        };
-        // Names of owners stand in the image; numbers and nothing need no look into it.
+        // From here on layers may have to be fetched.
         let mut view = None;
-        if let Some(text) = &op.chown {
-            let names = if is_numeric(text) {
-                View::default()
-            } else {
-                let below_view = self.handle.block_on(self.layers.view(&below))?;
-                if !op.link {
-                    view = Some(below_view.clone());
-                }
-                below_view
-            };
-            request.owner = Some(users::chown(&self.store, &names, text)?);
+        if names_owner(op) {
+            let names = self.view(&self.below)?;
+            let text = op.chown.as_deref().unwrap_or_default();
+            request.owner = Some(users::chown(self.store(), &names, text)?);
+            view = Some(names).filter(|_| !op.link);
         }
-        let views = origins
+        let views = self.views()?;
+        let checkouts = self
+            .origins
             .iter()
-            .map(|origin| match origin {
-                Origin::Stack(stack, _) => self.handle.block_on(self.layers.view(stack)),
-                _ => Ok(View::default()),
-            })
+            .map(|origin| origin.checkout(self.store(), &self.handle))
             .collect::<Result<Vec<_>>>()?;
-        let checkouts = origins.iter().map(|origin| self.checkout(origin)).collect::<Result<Vec<_>>>()?;
-        let mut selection: Option<files::Selection<'_>> = None;
         let mut digests = Vec::new();
-        for ((origin, origin_view), checkout) in origins.iter().zip(&views).zip(&checkouts) {
-            let (source, paths, unpack) = match origin {
-                Origin::Context(context, paths) => {
-                    (Source::Context(context.as_ref()), paths.clone(), op.unpack == Unpack::Recognised)
+        let mut selection: Option<Selection<'_>> = None;
+        for (((origin, here), view), checkout) in self.origins.iter().zip(here).zip(&views).zip(&checkouts) {
+            let part = match (here, origin, checkout) {
+                (Some(part), ..) => part,
+                (None, Origin::Stack(stack, paths), _) => {
+                    request.sources.clone_from(paths);
+                    request.unpack = false;
+                    let part = files::select(Source::View(self.store(), view), &request)?;
+                    // Files of a base image are read from its blobs, which may not be here.
+                    self.handle.block_on(self.solver.inner.layers.bytes(stack))?;
+                    part
                 }
-                Origin::Stack(_, paths) => (Source::View(&self.store, origin_view), paths.clone(), false),
-                Origin::Inline(inline) => (Source::Inline(inline.clone()), Vec::new(), false),
-                Origin::Fetched(fetched, unpack) => (Source::Fetched(fetched.clone()), Vec::new(), *unpack),
-                Origin::Git(..) => match checkout {
-                    Some((context, _)) => (Source::Checkout(context), Vec::new(), false),
-                    None => continue,
-                },
+                (None, _, Some((context, _))) => {
+                    request.sources.clear();
+                    request.unpack = false;
+                    files::select(Source::Checkout(context), &request)?
+                }
+                (None, _, None) => continue,
             };
-            request.sources = paths;
-            request.unpack = unpack;
-            let part = files::select(source, &request)?;
-            if let Origin::Stack(stack, _) = origin {
-                // Files of a base image are read from its blobs, which may not be here.
-                self.handle.block_on(self.layers.bytes(stack))?;
-            }
             digests.push(part.digest(&request)?);
             match &mut selection {
                 None => selection = Some(part),
                 Some(all) => all.append(part),
             }
         }
-        let key = key::copy(op, &below, &digests, self.epoch);
-        let hit = |known: StepRecord| -> Result<Solved> {
-            if let Some(definition) = &definition {
-                record::keep(&self.store, definition, &known)?;
-            }
-            on_hit(&known);
-            Ok(stacked(below.clone(), known, true))
-        };
-        if let Some(known) = found(&key)? {
-            return hit(known);
+        let key = key::copy(op, &self.below, &digests, epoch);
+        if let Some(known) = self.found(&key, early.as_ref())? {
+            return Ok(known);
         }
-        let _lock = self.store.lock(record::SPACE, &key)?;
-        if let Some(known) = found(&key)? {
-            return hit(known);
+        let _lock = self.store().lock(record::SPACE, &key)?;
+        if let Some(known) = self.found(&key, early.as_ref())? {
+            return Ok(known);
         }
-        if self.form == Form::Tree {
+        self.solver.missed(
+            self.id,
+            self.solver.copy_inputs(self.id, op, &self.below, &self.origins, selection.as_ref(), &request)?,
+        );
+        if self.solver.form(self.id) == Form::Tree {
             self.handle.block_on(self.solver.commands_can_run())?;
         }
-        let progress = begin();
-        let result = (|| {
-            let view = match view {
-                Some(view) => view,
-                None => destination(self)?,
-            };
-            request.unpack = op.unpack == Unpack::Recognised;
-            let mut entries = match &selection {
-                Some(selection) => files::entries(&self.store, selection, &view, &request)?,
-                None => Vec::new(),
-            };
-            clamp(&mut entries, self.epoch);
-            let diff_id = self.store.write_layer(entries, self.form)?;
-            if let Some(selection) = &selection {
-                selection.verify()?;
-            }
-            Ok(diff_id)
-        })();
-        let diff_id = match result {
+        let node = self.solver.inner.graph.node(self.id);
+        let progress = self.solver.inner.progress.begin(&node.name);
+        request.unpack = op.unpack == Unpack::Recognised;
+        let diff_id = match self.write(selection.as_ref(), view, &request) {
             Ok(diff_id) => diff_id,
             Err(error) => {
                 progress.finish(Outcome::Failed);
                 return Err(error);
             }
         };
-        let known = StepRecord { diff_id, created: crate::image::now(), name: self.name.clone() };
-        record::keep(&self.store, &key, &known)?;
-        if let Some(definition) = &definition {
-            record::keep(&self.store, definition, &known)?;
+        let known = StepRecord { diff_id, created: crate::image::now(), name: node.name.clone() };
+        self.solver.keep(self.id, &key, &known)?;
+        if let Some(early) = &early {
+            self.solver.keep_also(early, &known)?;
         }
         progress.finish(Outcome::Done);
-        Ok(stacked(below, known, false))
+        Ok(stacked(self.below.clone(), known, false))
     }
 
-    /// The files of a git source, in a directory that goes with the scratch.
-    fn checkout(&self, origin: &Origin) -> Result<Option<(LocalContext, Scratch)>> {
-        let Origin::Git(git, commit) = origin else { return Ok(None) };
-        let scratch = self.store.scratch()?;
-        let directory = self.handle.block_on(git.checkout(commit, scratch.path()))?;
-        // The subdirectory comes from outside: it is resolved inside the checkout.
-        let context = LocalContext::open_below(&directory, &git.subdirectory)?;
-        Ok(Some((context, scratch)))
+    /// Writes the layer.
+    fn write(
+        &self,
+        selection: Option<&Selection<'_>>,
+        view: Option<View>,
+        request: &files::Request,
+    ) -> Result<Digest> {
+        let view = match view {
+            Some(view) => view,
+            None if self.op.link => View::default(),
+            None => self.view(&self.below)?,
+        };
+        let mut entries = match selection {
+            Some(selection) => files::entries(self.store(), selection, &view, request)?,
+            None => Vec::new(),
+        };
+        clamp(&mut entries, self.solver.inner.around.epoch);
+        let diff_id = self.store().write_layer(entries, self.solver.form(self.id))?;
+        if let Some(selection) = selection {
+            selection.verify()?;
+        }
+        Ok(diff_id)
     }
 
-    /// The key by stacks and patterns, if no source needs a look at its files.
-    fn definition_key(&self, op: &CopyOp, below: &[Digest], origins: &[Origin]) -> Option<Digest> {
-        let digests = origins
-            .iter()
-            .map(|origin| match origin {
-                Origin::Stack(stack, paths) => Some(key::source_definition(stack, paths, &op.exclude)),
-                Origin::Git(git, commit) => Some(git.key(commit)),
-                Origin::Context(..) | Origin::Inline(_) | Origin::Fetched(..) => None,
-            })
-            .collect::<Option<Vec<_>>>()?;
-        Some(key::copy(op, below, &digests, self.epoch))
+    fn known(&self, key: Digest) -> Result<Option<StepRecord>> {
+        self.handle.block_on(self.solver.known(self.id, key))
     }
-}
 
-/// The name of what is fetched: the last part of the URL's path, whatever the server calls it.
-fn name_of(url: &str) -> String {
-    let path = url.split(['?', '#']).next().unwrap_or(url);
-    let path =
-        path.split_once("://").map_or(path, |(_, rest)| rest).split_once('/').map_or("", |(_, path)| path);
-    let decoded = percent_decode_str(path).decode_utf8_lossy();
-    // As Go's `path.Base`: slashes at the end do not count.
-    match decoded.trim_end_matches('/').rsplit('/').next() {
-        None | Some("" | "." | "..") => "__unnamed__".to_owned(),
-        Some(name) => name.to_owned(),
+    /// The result under the content key. The early key leads to it from now on, too.
+    fn found(&self, key: &Digest, early: Option<&Digest>) -> Result<Option<Solved>> {
+        let Some(known) = self.known(*key)? else { return Ok(None) };
+        if let Some(early) = early {
+            self.solver.keep_also(early, &known)?;
+        }
+        Ok(Some(stacked(self.below.clone(), known, true)))
     }
-}
 
-fn parse_mode(text: &str) -> Result<ModeChange> {
-    text.parse().map_err(|error| Error::invalid(format!("{error}")))
-}
+    fn views(&self) -> Result<Vec<View>> {
+        let view = |origin: &Origin| match origin {
+            Origin::Stack(stack, _) => self.view(stack),
+            _ => Ok(View::default()),
+        };
+        self.origins.iter().map(view).collect()
+    }
 
-/// Whether an owner is given by numbers alone, so that no file of the image is needed.
-fn is_numeric(owner: &str) -> bool {
-    owner.split(':').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    fn view(&self, layers: &[Digest]) -> Result<View> {
+        self.handle.block_on(self.solver.inner.layers.view(layers))
+    }
+
+    fn store(&self) -> &Store {
+        &self.solver.inner.around.store
+    }
 }
 
 /// No time of a new layer is after the epoch of the build.

@@ -10,13 +10,14 @@ use layer_store::layer::DiffOptions;
 use layer_store::{Digest, View};
 use tokio::sync::mpsc;
 
+use super::notes::shown;
 use super::progress::StepProgress;
 use super::record::{self, StepRecord};
 use super::{Solved, Solver, key};
 use crate::cache_mount;
 use crate::error::{Error, Result};
 use crate::event::{Outcome, Stream};
-use crate::graph::{Exec, ExecMountKind, Network, Node};
+use crate::graph::{Exec, ExecMountKind, Network, NodeId};
 use crate::sandbox::{
     ExitStatus, Finished, MountSource, Network as StepNetwork, Output, SecretBytes, Step, StepMount,
     StepUser, Ulimit,
@@ -27,29 +28,23 @@ use crate::users;
 const TAIL_LINES: usize = 20;
 
 impl Solver {
-    pub(super) async fn exec(&self, node: &Node, exec: &Exec, inputs: &[Arc<Solved>]) -> Result<Solved> {
+    pub(super) async fn exec(&self, id: NodeId, exec: &Exec, inputs: &[Arc<Solved>]) -> Result<Solved> {
         let inner = &self.inner;
+        let node = inner.graph.node(id);
         let below = inputs[0].layers.clone();
-        let shown: Vec<Digest> = exec
-            .mounts
-            .iter()
-            .filter(|mount| {
-                matches!(mount.kind, ExecMountKind::Bind { .. } | ExecMountKind::Cache { from: Some(_), .. })
-            })
-            .zip(&inputs[1..])
-            .filter(|(mount, _)| matches!(mount.kind, ExecMountKind::Bind { .. }))
-            .map(|(_, input)| key::chain(&input.layers))
-            .collect();
+        let stacks: Vec<&[Digest]> = inputs[1..].iter().map(|input| input.layers.as_slice()).collect();
+        let shown = shown(exec, &stacks);
         let key = key::exec(exec, &below, &shown, inner.around.epoch);
-        if let Some(known) = self.known(node, key).await? {
+        if let Some(known) = self.known(id, key).await? {
             return Ok(stacked(below, known, true));
         }
         // Another process may be at the same step: one runs it, the others take its result.
         let store = inner.around.store.clone();
         let _lock = Self::blocking(move || Ok(store.lock(record::SPACE, &key)?)).await?;
-        if let Some(known) = self.known(node, key).await? {
+        if let Some(known) = self.known(id, key).await? {
             return Ok(stacked(below, known, true));
         }
+        self.missed(id, self.exec_inputs(id, exec, &below, &shown));
         let _permit = inner.jobs.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;
         let progress = inner.progress.begin(&node.name);
         let result = self.run(exec, inputs, &below, &progress).await;
@@ -65,8 +60,8 @@ impl Solver {
             }
         };
         let known = StepRecord { diff_id, created: crate::image::now(), name: node.name.clone() };
-        let (store, kept) = (inner.around.store.clone(), known.clone());
-        Self::blocking(move || record::keep(&store, &key, &kept)).await?;
+        let (solver, kept) = (self.clone(), known.clone());
+        Self::blocking(move || solver.keep(id, &key, &kept)).await?;
         progress.finish(Outcome::Done);
         Ok(stacked(below, known, false))
     }
@@ -131,7 +126,7 @@ impl Solver {
         let Finished { status, upper, out_of_memory, owners } = finished?;
         if !status.is_success() {
             return Err(Error::Command {
-                command: shown(exec),
+                command: command_text(exec),
                 ending: ending(status, out_of_memory),
                 tail: tail.into(),
             });
@@ -310,7 +305,7 @@ impl Tail {
 }
 
 /// The command as written: without the shell in front of a shell form.
-fn shown(exec: &Exec) -> String {
+fn command_text(exec: &Exec) -> String {
     match exec.argv.as_slice() {
         [_, flag, text] if flag == "-c" => text.clone(),
         argv => argv.join(" "),

@@ -35,6 +35,7 @@ struct Inner {
 enum Want {
     Index,
     Bytes,
+    Tar,
     Tree,
 }
 
@@ -50,6 +51,12 @@ impl Layers {
             .filter_map(|layer| layer.remote.clone().map(|remote| (layer.diff_id, remote)))
             .collect();
         Self { inner: Arc::new(Inner { store, client, remote, pending: Mutex::default() }) }
+    }
+
+    /// For images of the store: what is not here is fetched from where the store knows it to be.
+    pub(crate) fn of_store(store: Arc<Store>, client: Arc<Client>) -> Self {
+        let (remote, pending) = (HashMap::new(), Mutex::default());
+        Self { inner: Arc::new(Inner { store, client, remote, pending }) }
     }
 
     /// The filesystem that a stack of layers makes. Fetches layers whose index is not here.
@@ -71,10 +78,9 @@ impl Layers {
         self.all(layers, Want::Bytes).await
     }
 
-    /// The blob in a registry that holds the layer, if it came from one.
-    #[must_use]
-    pub fn remote(&self, layer: &Digest) -> Option<&RemoteBlob> {
-        self.inner.remote.get(layer)
+    /// Makes these layers present so that they can be written out as they travel.
+    pub async fn tars(&self, layers: &[Digest]) -> Result<()> {
+        self.all(layers, Want::Tar).await
     }
 
     async fn all(&self, layers: &[Digest], want: Want) -> Result<()> {
@@ -94,21 +100,29 @@ impl Layers {
 
     async fn make(&self, layer: Digest, want: Want) -> Result<()> {
         let store = self.inner.store.clone();
+        let form = if want == Want::Tree { Form::Tree } else { Form::Index };
         let here = Solver::blocking(move || {
             let known = store.has_layer(&layer);
-            let bytes = known && (want == Want::Index || store.has_bytes(&layer));
+            let bytes = known
+                && match want {
+                    Want::Index => true,
+                    Want::Tar => store.has_tar_source(&layer),
+                    Want::Bytes | Want::Tree => store.has_bytes(&layer),
+                };
             if bytes && want == Want::Tree {
                 store.tree(&layer)?;
             }
-            Ok(bytes)
+            Ok(bytes || apply_known_blob(&store, &layer, form)?)
         })
         .await?;
         if here {
             return Ok(());
         }
-        let remote = self.inner.remote.get(&layer).ok_or(Error::LostLayer { diff_id: layer })?;
-        let form = if want == Want::Tree { Form::Tree } else { Form::Index };
-        self.fetch(layer, remote, form).await
+        let remote = match self.inner.remote.get(&layer) {
+            Some(remote) => Some(remote.clone()),
+            None => crate::stored::remote(&self.inner.store, &layer)?,
+        };
+        self.fetch(layer, &remote.ok_or(Error::LostLayer { diff_id: layer })?, form).await
     }
 
     /// Downloads, inflates, checks and extracts in one pipeline.
@@ -150,6 +164,17 @@ impl Layers {
         })
         .await
     }
+}
+
+/// Makes a layer of a blob that is here already, as it came with an archive. Whether there was one.
+fn apply_known_blob(store: &Store, layer: &Digest, form: Form) -> Result<bool> {
+    for blob in store.known_blobs(layer)? {
+        if store.blob_size(&blob.digest)?.is_some() {
+            store.apply(&mut store.open_blob(&blob.digest)?, layer, form)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Leaves out trees that occur again further up: overlayfs takes none twice, and the upper one shows and hides all that

@@ -5,13 +5,18 @@
 
 mod copy;
 mod exec;
+mod foresee;
 mod key;
 mod layers;
+mod lookup;
+mod notes;
 mod progress;
 mod record;
+mod sources;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, try_join_all};
@@ -24,10 +29,12 @@ use crate::context::LocalContext;
 use crate::copy::Fetched;
 use crate::error::{Error, Result};
 use crate::event::{Reporter, StepId};
+use crate::explain::Verdict;
 use crate::graph::{ExecMountKind, Graph, Node, NodeId, Op};
 use crate::sandbox_handle::SandboxHandle;
 use crate::secret::Secrets;
 
+pub(crate) use foresee::{Doubt, Forecast};
 pub use layers::Layers;
 
 /// The filesystem of a node.
@@ -61,6 +68,8 @@ pub struct Surroundings {
     pub jobs: usize,
     /// Times in new layers that are later become this (`SOURCE_DATE_EPOCH`, seconds).
     pub epoch: Option<i64>,
+    /// The age from which the stored result of a command is not used any more.
+    pub cache_ttl: Option<Duration>,
     /// Stops everything.
     pub cancel: CancellationToken,
 }
@@ -74,7 +83,7 @@ pub struct Solver {
 }
 
 struct Inner {
-    graph: Graph,
+    graph: Arc<Graph>,
     around: Surroundings,
     layers: Layers,
     jobs: Semaphore,
@@ -82,6 +91,7 @@ struct Inner {
     seen_by_commands: Vec<bool>,
     pending: Mutex<HashMap<NodeId, Pending>>,
     progress: progress::Progress,
+    notes: notes::Notes,
     /// The first failure: what the user sees, while the steps that it stopped only say that they were stopped.
     failure: OnceLock<Error>,
 }
@@ -89,7 +99,7 @@ struct Inner {
 impl Solver {
     /// A solver of `graph`.
     #[must_use]
-    pub fn new(graph: Graph, around: Surroundings) -> Self {
+    pub fn new(graph: Arc<Graph>, around: Surroundings) -> Self {
         let layers = Layers::new(around.store.clone(), around.client.clone(), &graph);
         let progress = progress::Progress::new(around.reporter.clone());
         Self {
@@ -101,6 +111,7 @@ impl Solver {
                 around,
                 pending: Mutex::default(),
                 progress,
+                notes: notes::Notes::default(),
                 failure: OnceLock::new(),
             }),
         }
@@ -147,10 +158,11 @@ impl Solver {
                 Op::Image(base) => {
                     let layers = base.layers.iter().map(|layer| layer.diff_id).collect();
                     self.inner.progress.known(&node.name);
+                    self.note(id, Verdict::Hit { from: None }, None);
                     Ok(Solved { layers, created: None, cached: true })
                 }
-                Op::Exec(exec) => self.exec(node, exec, &inputs).await,
-                Op::Copy(copy) => self.copy(id, node, copy, &inputs).await,
+                Op::Exec(exec) => self.exec(id, exec, &inputs).await,
+                Op::Copy(copy) => self.copy(id, copy, &inputs).await,
                 Op::Workdir(workdir) => self.workdir(id, node, workdir, &inputs).await,
             };
             result.map_err(|error| located(node, error))
@@ -174,19 +186,6 @@ impl Solver {
     /// The number of a step that is not in the graph.
     pub(crate) fn next_step(&self) -> StepId {
         self.inner.progress.number()
-    }
-
-    /// The stored result of a step, told to whoever watches; none for a step that must not use one.
-    async fn known(&self, node: &Node, key: Digest) -> Result<Option<record::StepRecord>> {
-        if node.no_cache {
-            return Ok(None);
-        }
-        let store = self.inner.around.store.clone();
-        let known = Self::blocking(move || record::find(&store, &key)).await?;
-        if known.is_some() {
-            self.inner.progress.known(&node.name);
-        }
-        Ok(known)
     }
 
     /// Starts the sandbox, or says why no command can run here: asked before the first step below a command does any

@@ -10,20 +10,19 @@ pub(super) const SPACE: &str = "steps";
 
 /// The result of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct StepRecord {
+pub(crate) struct StepRecord {
     /// The layer that it made.
-    pub(super) diff_id: Digest,
+    pub(crate) diff_id: Digest,
     /// When, RFC 3339.
-    pub(super) created: String,
+    pub(crate) created: String,
     /// The step, as people read it.
-    pub(super) name: String,
+    pub(crate) name: String,
 }
 
-/// The record of that key, if the layer that it names is still here. A damaged record is none.
-pub(super) fn find(store: &Store, key: &Digest) -> Result<Option<StepRecord>> {
-    let Some(bytes) = store.record(SPACE, key)? else { return Ok(None) };
-    let record = serde_json::from_slice::<StepRecord>(&bytes).ok();
-    Ok(record.filter(|record| store.has_layer(&record.diff_id) && store.has_bytes(&record.diff_id)))
+/// The record of that key, whether or not the layer that it names is still here. A damaged record is none.
+pub(super) fn read(store: &Store, key: &Digest) -> Result<Option<StepRecord>> {
+    let bytes = store.record(SPACE, key)?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 /// Remembers a result.

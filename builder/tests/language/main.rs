@@ -1,6 +1,7 @@
 //! The Dockerfile language and the ignore file, against data.
 
 mod corpora;
+mod hostile;
 mod ignore;
 mod lint;
 mod parse;

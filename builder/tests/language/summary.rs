@@ -203,7 +203,7 @@ fn list(out: &mut String, label: &str, words: &[Word]) {
 fn controls(check: &CheckControls) -> String {
     let set = |set: &RuleSet| match set {
         RuleSet::All => "all".to_owned(),
-        RuleSet::Named(names) => names.join(","),
+        RuleSet::Named(names) => names.iter().map(String::as_str).collect::<Vec<_>>().join(","),
     };
     format!("skip={} experimental={} error={:?}", set(&check.skip), set(&check.experimental), check.error)
 }

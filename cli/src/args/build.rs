@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::call::Call;
+
 /// `rbuild build`
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
@@ -23,10 +25,10 @@ pub(crate) struct BuildArgs {
     /// A further context, for `FROM name` and `COPY --from=name`
     #[arg(long, value_name = "NAME=PLACE")]
     pub(crate) build_context: Vec<String>,
-    /// Stage to build [default: the last]
-    #[arg(long, value_name = "STAGE")]
-    pub(crate) target: Option<String>,
-    /// Platform of the image, `linux/amd64` for instance [default: this machine's]
+    /// Stage to build [default: the last]; of several the last is the image, the others only have to succeed
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    pub(crate) target: Vec<String>,
+    /// Platforms of the image, `linux/amd64,linux/arm64` for instance [default: this machine's]
     #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
     pub(crate) platform: Vec<String>,
     /// Label of the image
@@ -38,9 +40,13 @@ pub(crate) struct BuildArgs {
     /// Do not use earlier results of this stage
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     pub(crate) no_cache_filter: Vec<String>,
-    /// Ask registries for newer base images
-    #[arg(long)]
-    pub(crate) pull: bool,
+    /// Do not use results of commands that are older, `12h` or `7d` for instance
+    #[arg(long, value_name = "TIME")]
+    pub(crate) cache_ttl: Option<String>,
+    /// When registries are asked for base images that are here: `always`, `missing`, `newer` (which is content with
+    /// what is here if a registry cannot be reached) or `never`; without a value `always`
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always")]
+    pub(crate) pull: Option<String>,
     /// Send the image to where its names say
     #[arg(long)]
     pub(crate) push: bool,
@@ -78,18 +84,22 @@ pub(crate) struct BuildArgs {
     /// Write digests of the result to a file, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) metadata_file: Option<PathBuf>,
+    /// Say after the build why each step was done again or not
+    #[arg(long)]
+    pub(crate) explain: bool,
     /// Print nothing but the image's id
     #[arg(short, long)]
     pub(crate) quiet: bool,
     /// How progress is shown
     #[arg(long, value_name = "KIND", default_value = "auto")]
     pub(crate) progress: ProgressArg,
-    /// Check the Dockerfile and build nothing
+    /// Check the Dockerfile and build nothing, as `--call check`
     #[arg(long)]
     pub(crate) check: bool,
-    /// `build`, or `check`
-    #[arg(long, value_name = "METHOD", default_value = "build", value_parser = ["build", "check"])]
-    pub(crate) call: String,
+    /// What to do with the Dockerfile: `build`, `check`, `outline` (what a target can be given) or `targets`, the last
+    /// three also with `,format=json`
+    #[arg(long, value_name = "METHOD", default_value = "build")]
+    pub(crate) call: Call,
     /// Lowest isolation that is good enough for RUN: `root`, `userns`, `single` or `chroot` [default: the best that
     /// this machine allows]
     #[arg(long, value_name = "RUNG")]

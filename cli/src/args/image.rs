@@ -67,8 +67,11 @@ pub(crate) struct InspectArgs {
 /// `rbuild history`
 #[derive(Debug, Args)]
 pub(crate) struct HistoryArgs {
-    /// Name or id
-    pub(crate) image: String,
+    /// Name or id of an image; without one, the builds of the past are listed
+    pub(crate) image: Option<String>,
+    /// `table`, or `json` for one object a line
+    #[arg(long, value_name = "FORMAT", default_value = "table", value_parser = ["table", "json"])]
+    pub(crate) format: String,
     /// Whole instructions and ids
     #[arg(long)]
     pub(crate) no_trunc: bool,

@@ -1,10 +1,16 @@
 //! What was typed.
 
 pub(crate) mod build;
+pub(crate) mod builds;
+pub(crate) mod call;
 pub(crate) mod docker_flags;
 pub(crate) mod image;
+pub(crate) mod look;
+pub(crate) mod manual;
+pub(crate) mod plan;
 pub(crate) mod registry;
 mod route;
+pub(crate) mod store;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,6 +18,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use build::BuildArgs;
+use call::CheckArgs;
 
 /// Turns a Dockerfile into an OCI image, without a daemon and without root
 #[derive(Debug, Parser)]
@@ -62,7 +69,11 @@ pub(crate) enum Command {
     /// Build an image from a Dockerfile
     Build(Box<BuildArgs>),
     /// Check a Dockerfile and build nothing
-    Check(Box<BuildArgs>),
+    Check(Box<CheckArgs>),
+    /// Say what a build would do, and do nothing
+    Plan(Box<plan::PlanArgs>),
+    /// Say why the steps of the last build were done again or not
+    Why(plan::WhyArgs),
     /// List images
     Images(image::ImagesArgs),
     /// Give an image another name
@@ -71,8 +82,24 @@ pub(crate) enum Command {
     Rmi(image::RmiArgs),
     /// Show all that is known of images, as JSON
     Inspect(image::InspectArgs),
-    /// Show how an image came to be
+    /// Show how an image came to be, or without one the builds of the past
     History(image::HistoryArgs),
+    /// Print the whole log of a build
+    Logs(builds::LogsArgs),
+    /// Write a page with the timeline of a build
+    Report(builds::ReportArgs),
+    /// List files of an image
+    Ls(look::LsArgs),
+    /// Print files of an image
+    Cat(look::CatArgs),
+    /// Show what each layer of an image added, and what of it is wasted
+    Tree(look::TreeArgs),
+    /// Show what differs between two images
+    Diff(look::DiffArgs),
+    /// Write images into an archive
+    Save(look::SaveArgs),
+    /// Take images out of an archive
+    Load(look::LoadArgs),
     /// Fetch an image from a registry
     Pull(image::PullArgs),
     /// Send an image to a registry
@@ -86,8 +113,15 @@ pub(crate) enum Command {
     Mirrors(registry::MirrorsCommand),
     /// Remove what no image and no cache needs
     Prune(image::PruneArgs),
+    /// Look after the store
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Show what this machine allows a build to do, and why
     Doctor,
+    /// Print a script that completes commands in a shell
+    Completion(manual::CompletionArgs),
+    /// Print manual pages
+    Man(manual::ManArgs),
     /// Show the version
     Version,
     /// Image commands under Docker's newer names
@@ -119,6 +153,10 @@ pub(crate) enum ImageCommand {
     Pull(image::PullArgs),
     /// Send an image to a registry
     Push(image::PushArgs),
+    /// Write images into an archive
+    Save(look::SaveArgs),
+    /// Take images out of an archive
+    Load(look::LoadArgs),
     /// Remove what no image and no cache needs
     Prune(image::PruneArgs),
 }
@@ -143,6 +181,8 @@ impl Command {
                 ImageCommand::History(args) => Self::History(args),
                 ImageCommand::Pull(args) => Self::Pull(args),
                 ImageCommand::Push(args) => Self::Push(args),
+                ImageCommand::Save(args) => Self::Save(args),
+                ImageCommand::Load(args) => Self::Load(args),
                 ImageCommand::Prune(args) => Self::Prune(args),
             },
             Self::System(SystemCommand::Prune(args)) => Self::Prune(args),
@@ -157,7 +197,11 @@ pub(crate) fn definition() -> clap::Command {
     let with_refused = |build: clap::Command| build.args(docker_flags::arguments());
     Cli::command()
         .mut_subcommand("build", with_refused)
-        .mut_subcommand("check", with_refused)
+        .mut_subcommand("check", |check| {
+            // What is checked is mostly what lies here.
+            with_refused(check).mut_arg("context", |context| context.required(false).default_value("."))
+        })
+        .mut_subcommand("plan", with_refused)
         .mut_subcommand("image", |image| image.mut_subcommand("build", with_refused))
 }
 
@@ -168,7 +212,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, cl
         .map_err(|mistake| definition.error(clap::error::ErrorKind::InvalidSubcommand, mistake))?;
     let matches = definition.try_get_matches_from_mut(words)?;
     let build = match matches.subcommand() {
-        Some(("build" | "check", build)) => Some(build),
+        Some(("build" | "check" | "plan", build)) => Some(build),
         Some(("image", image)) => image.subcommand_matches("build"),
         _ => None,
     };

@@ -6,20 +6,26 @@ use std::time::{Duration, Instant};
 use builder::output::{Destination, Output};
 use builder::{Built, Engine, EngineSettings, Reporter};
 use layer_store::store::Durability;
-use registry_client::Client;
+use registry_client::{Client, Reference};
 use serde_json::json;
 
-use super::{Context, build_failure, check, print, remote, tell};
+use super::{Context, build_failure, check, outline, print, remote, tell, why};
 use crate::args::build::{BuildArgs, ProgressArg};
-use crate::failure::{Failure, Result};
-use crate::progress::{self, Kind, LogFile, Tee, Transfers};
+use crate::args::call::{Call, Format, Method};
+use crate::failure::{Failure, Result, chain};
+use crate::progress::{self, End, Ending, Kind, LayerRecord, LogFile, Recorder, Tee, Transfers};
 use crate::{place, settings, size};
 
 /// Builds an image.
 pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
     let started = Instant::now();
-    if args.check || args.call == "check" {
-        return check::run(&args, &context.environment);
+    let Call { method, format, ignore_status } = args.call;
+    match method {
+        Method::Build if args.check => return check::run(context, &args, Format::Text, false).await,
+        Method::Build => {}
+        Method::Check => return check::run(context, &args, format, ignore_status).await,
+        Method::Outline => return outline::outline(context, &args, format).await,
+        Method::Targets => return outline::targets(context, &args, format).await,
     }
     let mut request = settings::request(&args, &context.environment)?;
     let place = settings::place(&args.context)?;
@@ -36,6 +42,8 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
     // A store that cannot be written is the build's own error, with a better message than the log's.
     let log = LogFile::create(&engine_settings.store_root).ok().map(Arc::new);
     reporters.extend(log.clone().map(|log| log as Arc<dyn Reporter>));
+    let recorder = Arc::new(Recorder::new(request.tags.iter().map(Reference::familiar).collect()));
+    reporters.push(recorder.clone());
     let reporter: Arc<dyn Reporter> = Arc::new(Tee(reporters));
 
     let transfers = Arc::new(Transfers::new(reporter.clone()));
@@ -49,7 +57,16 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
     let source = request.dockerfile.clone();
     let result = engine.build(request, context.stop.clone()).await;
     renderer.finish();
+    if args.explain
+        && let Some(steps) = why::answers(&engine.store)?
+    {
+        tell(why::text(&steps).trim_end());
+    }
     let complete = log.as_ref().is_some_and(|log| log.finish());
+    if let Some(log) = &log {
+        // A journal that cannot be written takes nothing from the build.
+        let _ = recorder.finish(end(&result)).write(log.path());
+    }
     let built = result.map_err(|error| {
         let failure = build_failure::explain(&error, &source);
         match &log {
@@ -72,6 +89,27 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
         print(&format!("{}\n", built.id))?;
     }
     Ok(())
+}
+
+/// What the journal says of the end of a build.
+fn end(result: &builder::Result<Built>) -> End {
+    let built = match result {
+        Ok(built) => built,
+        Err(error) => {
+            let stopped = matches!(error, builder::Error::Cancelled);
+            let result = if stopped { Ending::Stopped } else { Ending::Failed };
+            return End { result, error: Some(chain(error)), image: None, layers: Vec::new() };
+        }
+    };
+    let mut layers = Vec::new();
+    for image in &built.images {
+        let mut steps = image.config.history.iter().filter(|step| !step.empty_layer);
+        layers.extend(image.config.rootfs.diff_ids.iter().map(|diff_id| LayerRecord {
+            diff_id: *diff_id,
+            created_by: steps.next().and_then(|step| step.created_by.clone()).unwrap_or_default(),
+        }));
+    }
+    End { result: Ending::Done, error: None, image: Some(built.id.to_string()), layers }
 }
 
 fn quiet(args: &BuildArgs) -> bool {
@@ -129,7 +167,7 @@ fn write_results(args: &BuildArgs, built: &Built) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use layer_store::{Digest, ImageConfig};
+    use layer_store::Digest;
 
     use super::*;
 
@@ -139,7 +177,7 @@ mod tests {
             let built = Built {
                 id: Digest::of(b""),
                 manifest: None,
-                config: ImageConfig::default(),
+                images: Vec::new(),
                 names: names.iter().map(|name| (*name).to_owned()).collect(),
                 cached,
                 ran,

@@ -70,9 +70,14 @@ fn said(error: &Error) -> String {
 fn dockerfile(findings: &[builder::dockerfile::Diagnostic], source: &Source) -> Failure {
     let [only] = findings else {
         let message = format!("`{}` has {} errors", source.name, findings.len());
-        return findings.iter().fold(Failure::new(message), |failure, finding| {
+        let shown = findings.iter().take(place::SHOWN);
+        let failure = shown.fold(Failure::new(message), |failure, finding| {
             failure.detail(place::diagnostic(source, finding))
         });
+        return match findings.len().checked_sub(place::SHOWN) {
+            None | Some(0) => failure,
+            Some(more) => failure.note(format!("{more} more are not shown")),
+        };
     };
     Failure::new(printable(&only.message)).detail(place::show(source, only.span)).hint(only.help.clone())
 }

@@ -1,27 +1,42 @@
-//! `rbuild build --check`
+//! `rbuild check`, `rbuild build --check` and `--call check`
 
-use builder::dockerfile::Diagnostic;
+use std::path::Path;
 
-use super::tell;
+use layer_store::{Store, StoreOptions};
+
+use super::{Context, print, read, tell};
 use crate::args::build::BuildArgs;
+use crate::args::call::Format;
 use crate::failure::{Failure, Result};
-use crate::place;
-use crate::settings::{self, Environment};
+use crate::findings::Findings;
 
-/// Says what is wrong or doubtful in the Dockerfile. Findings make it fail, as in Docker.
-pub(super) fn run(args: &BuildArgs, environment: &Environment) -> Result<()> {
-    let request = settings::request(args, environment)?;
-    let findings = builder::check::check(&request).map_err(|error| Failure::of(&error).hint(error.hint()))?;
-    for finding in &findings {
-        tell(&place::diagnostic(&request.dockerfile, finding));
-    }
-    let errors = findings.iter().filter(|finding| Diagnostic::is_error(finding)).count();
+/// Says what is wrong or doubtful in the Dockerfile, on standard output. Findings make it fail, as in Docker, unless
+/// `ignore_status`.
+pub(super) async fn run(
+    context: &Context,
+    args: &BuildArgs,
+    format: Format,
+    ignore_status: bool,
+) -> Result<()> {
+    let request = read::request(context, args).await?;
+    // What is known of base images helps; a check makes no store to know nothing.
+    let store = context.store_root().ok().and_then(|root| existing(&root));
+    let list = builder::check::check(&request, store.as_ref())
+        .map_err(|error| Failure::of(&error).hint(error.hint()))?;
+    let findings = Findings { source: &request.dockerfile, list: &list };
+    print(&findings.render(format))?;
     let name = &request.dockerfile.name;
-    match findings.len() {
-        0 => {
-            tell(&format!("`{name}`: nothing found"));
+    match findings.count() {
+        None if format == Format::Text => print(&format!("`{name}`: nothing found\n")),
+        None => Ok(()),
+        Some(count) if ignore_status => {
+            tell(&format!("`{name}` has {count}"));
             Ok(())
         }
-        all => Err(Failure::new(format!("`{name}` has {errors} errors and {} warnings", all - errors))),
+        Some(count) => Err(Failure::new(format!("`{name}` has {count}"))),
     }
+}
+
+fn existing(root: &Path) -> Option<Store> {
+    root.is_dir().then(|| Store::open(root, StoreOptions::default()).ok()).flatten()
 }

@@ -2,21 +2,37 @@
 
 mod build;
 mod build_failure;
+mod cat;
 mod check;
+mod completion;
+mod diff;
 mod doctor;
 mod engine;
 mod history;
 mod images;
+mod inside;
 mod inspect;
+mod load;
 mod login;
+mod logs;
+mod ls;
+mod man;
 mod mirrors;
+mod outline;
+mod plan;
 mod prune;
 mod pull;
 mod push;
+mod read;
 mod remote;
+mod report;
 mod rmi;
+mod save;
+mod store;
 mod tag;
+mod tree;
 mod version;
+mod why;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -89,19 +105,32 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 async fn dispatch(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Build(args) => build::run(context, *args).await,
-        Command::Check(args) => check::run(&args, &context.environment),
+        Command::Check(args) => check::run(context, &args.build, args.format, false).await,
+        Command::Plan(args) => plan::run(context, *args).await,
+        Command::Why(args) => why::run(context, &args),
         Command::Images(args) => images::run(context, &args),
         Command::Tag(args) => tag::run(context, &args),
         Command::Rmi(args) => rmi::run(context, &args).await,
         Command::Inspect(args) => inspect::run(context, &args),
         Command::History(args) => history::run(context, &args),
+        Command::Logs(args) => logs::run(context, &args),
+        Command::Report(args) => report::run(context, &args),
+        Command::Ls(args) => ls::run(context, &args).await,
+        Command::Cat(args) => cat::run(context, &args).await,
+        Command::Tree(args) => tree::run(context, &args).await,
+        Command::Diff(args) => diff::run(context, &args).await,
+        Command::Save(args) => save::run(context, &args).await,
+        Command::Load(args) => load::run(context, &args).await,
         Command::Pull(args) => pull::run(context, &args).await,
         Command::Push(args) => push::run(context, &args).await,
         Command::Login(args) => login::login(context, args).await,
         Command::Logout(args) => login::logout(context, &args),
         Command::Mirrors(command) => mirrors::run(context, &command).await,
         Command::Prune(args) => prune::run(context, &args).await,
+        Command::Store(command) => store::run(context, &command).await,
         Command::Doctor => doctor::run(context).await,
+        Command::Completion(args) => completion::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::Version => version::run(context),
         // The parser has put them under their first names.
         Command::Image(_) | Command::System(_) => {

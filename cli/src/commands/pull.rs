@@ -1,8 +1,7 @@
 //! `rbuild pull`
 
-use layer_store::manifest::ManifestContent;
-use layer_store::store::{ImageRecord, PlatformImage};
-use registry_client::{Reference, Resolved};
+use builder::stored::adopt;
+use registry_client::Reference;
 
 use super::{Context, engine, print};
 use crate::args::image::PullArgs;
@@ -28,29 +27,13 @@ pub(super) async fn run(context: &Context, args: &PullArgs) -> Result<()> {
     };
     renderer.finish();
     let resolved = result?;
-    engine.store.tag(&record(&reference, &resolved))?;
+    let top = resolved.index.as_ref().unwrap_or(&resolved.manifest);
+    adopt(&engine.store, &reference.canonical(), top, Some(&reference.name()))
+        .map_err(|error| Failure::of(&error).hint(error.hint()))?;
     let name = catalog::familiar(&reference.canonical());
     if args.quiet {
         return print(&format!("{name}\n"));
     }
     let digest = resolved.reference.digest().unwrap_or(resolved.descriptor.digest);
     print(&format!("Digest: {digest}\n{name}\n"))
-}
-
-fn record(reference: &Reference, resolved: &Resolved) -> ImageRecord {
-    let config = match &resolved.manifest.content {
-        ManifestContent::Image { config, .. } => config.clone(),
-        // An index is never what a platform resolves to.
-        ManifestContent::Index { .. } => resolved.descriptor.clone(),
-    };
-    ImageRecord {
-        name: reference.canonical(),
-        platforms: vec![PlatformImage {
-            config,
-            manifest: Some(resolved.manifest.descriptor()),
-            origin: Some(reference.name()),
-        }],
-        index: resolved.index.as_ref().map(layer_store::Manifest::descriptor),
-        tagged: jiff::Timestamp::now().to_string(),
-    }
 }

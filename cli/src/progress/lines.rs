@@ -53,6 +53,11 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
+/// [`printable`] for each line of a text.
+pub(crate) fn printable_lines(text: &str) -> String {
+    text.lines().map(|line| printable(line) + "\n").collect()
+}
+
 /// The beginning of a text, with a mark where something is left out.
 pub(crate) fn shortened(text: &str, longest: usize) -> String {
     if text.chars().count() <= longest {

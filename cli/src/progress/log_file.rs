@@ -32,10 +32,12 @@ impl LogFile {
         fs::create_dir_all(&directory)?;
         let mut known: Vec<PathBuf> =
             fs::read_dir(&directory)?.filter_map(Result::ok).map(|entry| entry.path()).collect();
+        known.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
         // Names begin with the time, so that the order of names is the order of builds.
         known.sort();
         for old in known.iter().take(known.len().saturating_sub(KEPT - 1)) {
             let _ = fs::remove_file(old);
+            let _ = fs::remove_file(old.with_extension("json"));
         }
         let name = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%.3fZ");
         let path = directory.join(format!("{name}-{}.log", std::process::id()));

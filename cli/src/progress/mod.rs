@@ -1,5 +1,6 @@
 //! Shows a build while it runs: renderers over [`builder::Event`].
 
+mod journal;
 mod lines;
 mod log_file;
 mod plain;
@@ -12,7 +13,8 @@ use std::sync::Arc;
 
 use builder::{Event, Reporter};
 
-pub(crate) use lines::{printable, shortened};
+pub(crate) use journal::{End, Ending, Journal, LayerRecord, Recorder, StepRecord};
+pub(crate) use lines::{printable, printable_lines, shortened};
 pub(crate) use log_file::LogFile;
 pub(crate) use plain::Plain;
 pub(crate) use rawjson::RawJson;

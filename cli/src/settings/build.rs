@@ -68,9 +68,9 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
         archives: HashMap::new(),
         named_directories,
         options: LowerOptions {
-            target: args.target.clone().filter(|target| !target.is_empty()),
+            targets: args.target.iter().filter(|target| !target.is_empty()).cloned().collect(),
             build_args,
-            platform: platform(&args.platform)?,
+            platforms: platforms(&args.platform)?,
             platform_is_asked: args.platform.iter().any(|text| !text.is_empty()),
             build_platform: Platform::host(),
             settings: ExecSettings {
@@ -87,12 +87,13 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
         },
         tags,
         labels: pairs("--label", &args.label)?,
-        pull: if args.pull { Pull::Always } else { Pull::Missing },
+        pull: pull(args.pull.as_deref())?,
         outputs,
         packing,
         jobs: jobs(args),
         epoch,
         secrets: values::secrets(&args.secret, &args.ssh, environment)?,
+        cache_ttl: args.cache_ttl.as_deref().map(values::duration).transpose()?,
     })
 }
 
@@ -239,15 +240,33 @@ fn epoch(build_args: &BTreeMap<String, String>, environment: &Environment) -> Re
     Ok(Some(seconds))
 }
 
-fn platform(texts: &[String]) -> Result<Platform> {
-    let mut platforms =
-        texts.iter().map(|text| text.parse::<Platform>().map_err(|error| Failure::usage(error.to_string())));
-    let first = platforms.next().transpose()?;
-    if platforms.next().is_some() {
-        return Err(Failure::new("several platforms in one build are not supported yet")
-            .hint("build each platform by itself"));
+/// The platforms of the image, each once; without any that of this machine.
+fn platforms(texts: &[String]) -> Result<Vec<Platform>> {
+    let mut platforms: Vec<Platform> = Vec::new();
+    for text in texts.iter().filter(|text| !text.is_empty()) {
+        let platform = match text.as_str() {
+            "local" => Platform::host(),
+            text => text
+                .parse()
+                .map_err(|error: layer_store::platform::InvalidPlatform| Failure::usage(error.to_string()))?,
+        };
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
     }
-    Ok(first.unwrap_or_else(Platform::host))
+    Ok(if platforms.is_empty() { vec![Platform::host()] } else { platforms })
+}
+
+/// `--pull` as Docker has it (a flag), and as Podman does (a word).
+fn pull(text: Option<&str>) -> Result<Pull> {
+    match text {
+        None | Some("missing" | "false") => Ok(Pull::Missing),
+        Some("always" | "true") => Ok(Pull::Always),
+        Some("newer") => Ok(Pull::Newer),
+        Some("never") => Ok(Pull::Never),
+        Some(other) => Err(Failure::usage(format!("`--pull={other}` means nothing"))
+            .hint("it is `always`, `missing`, `newer` or `never`")),
+    }
 }
 
 fn network(text: Option<&str>) -> Result<Network> {

@@ -67,6 +67,24 @@ pub(super) fn bytes(text: &str) -> Result<u64> {
     count.ok_or_else(|| Failure::usage(format!("`{text}` is no size")).hint("write it as `64m` or `1g`"))
 }
 
+/// `90s`, `30m`, `12h`, `7d`: a time.
+pub(super) fn duration(text: &str) -> Result<std::time::Duration> {
+    let trimmed = text.trim();
+    let digits = trimmed.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &trimmed[digits.len()..] {
+        "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3600),
+        "d" => Some(86400),
+        "w" => Some(7 * 86400),
+        _ => None,
+    };
+    let seconds = digits.parse::<u64>().ok().zip(unit).and_then(|(count, unit)| count.checked_mul(unit));
+    seconds.map(std::time::Duration::from_secs).ok_or_else(|| {
+        Failure::usage(format!("`{text}` is no time")).hint("write it as `30m`, `12h` or `7d`")
+    })
+}
+
 /// `name:address` or `name=address`, with brackets around an IPv6 address or without.
 pub(super) fn host(text: &str) -> Result<(String, String)> {
     let wrong = || {
@@ -203,6 +221,17 @@ mod tests {
         }
         for text in ["", "m", "1x", "-1", "99999999999999999999t"] {
             assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        for (text, seconds) in [("90s", 90), ("30m", 1800), ("12h", 43_200), ("7d", 604_800), ("1w", 604_800)]
+        {
+            assert_eq!(duration(text).unwrap().as_secs(), seconds, "{text}");
+        }
+        for text in ["", "7", "d", "-1h", "1y", "99999999999999999999w"] {
+            assert!(duration(text).is_err(), "{text}");
         }
     }
 

@@ -3,8 +3,10 @@
 
 mod bad_input;
 mod build;
+mod damage;
 mod exchange;
 mod images;
+mod inside;
 mod interrupt;
 mod lab;
 mod real_input;

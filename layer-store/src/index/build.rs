@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Entry, Extent, Index, Kind, PathBytes, TarFacts, implied_by, path};
+use super::{Entry, Extent, Index, Kind, PathBytes, Seen, TarFacts, implied_by, path};
 use crate::{Error, Result};
 
 /// Files whose bytes the index keeps, so that names of users are looked up without a blob.
@@ -25,6 +25,7 @@ pub struct Builder {
     links: BTreeMap<PathBytes, Vec<PathBytes>>,
     sparse: BTreeMap<PathBytes, Vec<Extent>>,
     inline: BTreeMap<PathBytes, Vec<u8>>,
+    sums: BTreeMap<PathBytes, u32>,
     /// The directory of the last entry: its ancestors are directories.
     checked: Option<PathBytes>,
 }
@@ -113,15 +114,18 @@ impl Builder {
         Ok(())
     }
 
-    /// Whether the bytes of the file at `path` are wanted by [`Builder::set_inline`].
+    /// Whether an index keeps the bytes of the file at `path` itself.
     #[must_use]
-    pub fn wants_inline(path: &[u8], size: u64) -> bool {
+    pub(super) fn wants_inline(path: &[u8], size: u64) -> bool {
         size <= INLINE_LIMIT && INLINE_PATHS.contains(&path)
     }
 
-    /// Keeps the bytes of the file at `path` in the index.
-    pub fn set_inline(&mut self, path: &[u8], bytes: Vec<u8>) {
-        self.inline.insert(path.to_vec(), bytes);
+    /// Keeps what is known of the bytes of the file at `path`.
+    pub(crate) fn set_bytes(&mut self, path: &[u8], bytes: Seen) {
+        self.sums.insert(path.to_vec(), bytes.crc.sum());
+        if let Some(inline) = bytes.inline {
+            self.inline.insert(path.to_vec(), inline);
+        }
     }
 
     /// Says where the bytes of the sparse file at `path` are.
@@ -152,7 +156,12 @@ impl Builder {
         self.copy_metadata_to_links();
         let entries: Vec<Entry> = self.entries.into_values().collect();
         let implied = implied_by(&entries);
-        Ok(Index { entries, implied, sparse: self.sparse, inline: self.inline, tar })
+        let sum = |entry: &Entry| match entry.kind {
+            Kind::File { .. } => self.sums.get(&entry.path).copied().unwrap_or(0),
+            _ => 0,
+        };
+        let sums = entries.iter().map(sum).collect();
+        Ok(Index { entries, implied, sums, sparse: self.sparse, inline: self.inline, tar })
     }
 
     /// A link is the file under another name, whatever its own header says.
@@ -269,8 +278,9 @@ impl Builder {
     fn remove_one(&mut self, name: &[u8]) {
         let Some(entry) = self.entries.remove(name) else { return };
         self.inline.remove(&entry.path);
+        let sum = self.sums.remove(&entry.path);
         match &entry.kind {
-            Kind::File { .. } => self.promote(entry),
+            Kind::File { .. } => self.promote(entry, sum),
             Kind::Hardlink { target } => {
                 if let Some(names) = self.links.get_mut(target) {
                     names.retain(|name| *name != entry.path);
@@ -285,13 +295,16 @@ impl Builder {
     }
 
     /// The name that carried the bytes of `file` is gone; the first of its other names carries them now.
-    fn promote(&mut self, file: Entry) {
+    fn promote(&mut self, file: Entry, sum: Option<u32>) {
         let extents = self.sparse.remove(&file.path);
         let Some(mut names) = self.links.remove(&file.path) else { return };
         names.sort_by(|a, b| path::order(a, b));
         let heir = names.remove(0);
         if let Some(extents) = extents {
             self.sparse.insert(heir.clone(), extents);
+        }
+        if let Some(sum) = sum {
+            self.sums.insert(heir.clone(), sum);
         }
         for name in &names {
             if let Some(link) = self.entries.get_mut(&key(name)) {

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! magic     8 bytes  "rbuildIX"
-//! version   1 byte   1
+//! version   1 byte   2
 //! flags     1 byte   bit 0: the tar is canonical
 //! tar size  varint
 //! entries   count, then each: shared (bytes of the path that are the previous path's), rest (framed), kind (byte),
 //!           mode, uid, gid, mtime (zigzag), xattrs (count, then name and value framed), what the kind has
+//!           (a file: size, offset, CRC-32 or 0)
 //! sparse    count, then each: path (framed), extents (count, then position, length, offset)
 //! inline    count, then each: path (framed), bytes (framed)
 //! sha256    32 bytes of all before
@@ -21,7 +22,7 @@ use super::{Entry, Extent, Index, Kind, PathBytes, TarFacts, implied_by, path};
 use crate::{Digest, Error, Result};
 
 const MAGIC: &[u8; 8] = b"rbuildIX";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const CANONICAL: u8 = 1;
 const SUM: usize = 32;
 
@@ -36,8 +37,8 @@ impl Index {
         number(&mut out, self.tar.size);
         number(&mut out, self.entries.len() as u64);
         let mut previous: &[u8] = b"";
-        for entry in &self.entries {
-            encode_entry(&mut out, entry, previous);
+        for (entry, sum) in self.entries.iter().zip(&self.sums) {
+            encode_entry(&mut out, entry, *sum, previous);
             previous = &entry.path;
         }
         number(&mut out, self.sparse.len() as u64);
@@ -91,7 +92,7 @@ const fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
-fn encode_entry(out: &mut Vec<u8>, entry: &Entry, previous: &[u8]) {
+fn encode_entry(out: &mut Vec<u8>, entry: &Entry, sum: u32, previous: &[u8]) {
     let shared = entry.path.iter().zip(previous).take_while(|(a, b)| a == b).count();
     number(out, shared as u64);
     framed(out, &entry.path[shared..]);
@@ -119,6 +120,7 @@ fn encode_entry(out: &mut Vec<u8>, entry: &Entry, previous: &[u8]) {
         Kind::File { size, offset } => {
             number(out, *size);
             number(out, *offset);
+            number(out, u64::from(sum));
         }
         Kind::Hardlink { target } | Kind::Symlink { target } => framed(out, target),
         Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
@@ -150,12 +152,14 @@ fn decode(bytes: &[u8]) -> Decoded<Index> {
     let tar = TarFacts { size: input.number()?, canonical: flags & CANONICAL != 0 };
     let count = input.count(9)?;
     let mut entries: Vec<Entry> = Vec::with_capacity(count);
+    let mut sums = Vec::with_capacity(count);
     for _ in 0..count {
-        let entry = input.entry(entries.last().map_or(&[], |entry| &entry.path))?;
+        let (entry, sum) = input.entry(entries.last().map_or(&[], |entry| &entry.path))?;
         if entries.last().is_some_and(|last| path::order(&last.path, &entry.path).is_ge()) {
             return Err("its entries are not in order");
         }
         entries.push(entry);
+        sums.push(sum);
     }
     let mut sparse = BTreeMap::new();
     for _ in 0..input.count(2)? {
@@ -180,7 +184,7 @@ fn decode(bytes: &[u8]) -> Decoded<Index> {
         return Err("it goes on after its end");
     }
     let implied = implied_by(&entries);
-    Ok(Index { entries, implied, sparse, inline, tar })
+    Ok(Index { entries, implied, sums, sparse, inline, tar })
 }
 
 fn insert_after_last<V>(map: &mut BTreeMap<PathBytes, V>, path: PathBytes, value: V) -> Decoded<()> {
@@ -239,7 +243,8 @@ impl<'a> Input<'a> {
         self.take(length)
     }
 
-    fn entry(&mut self, previous: &[u8]) -> Decoded<Entry> {
+    /// An entry, and the sum of its bytes.
+    fn entry(&mut self, previous: &[u8]) -> Decoded<(Entry, u32)> {
         let shared = usize::try_from(self.number()?).map_err(|_| "a number is too large")?;
         let shared = previous.get(..shared).ok_or("a path shares more than there is")?;
         let rest = self.framed()?;
@@ -262,10 +267,15 @@ impl<'a> Input<'a> {
             let value = self.framed()?.to_vec();
             insert_after_last(&mut xattrs, name, value)?;
         }
+        let mut sum = 0;
         let kind = match kind {
             0 => Kind::Directory { opaque: false },
             1 => Kind::Directory { opaque: true },
-            2 => Kind::File { size: self.number()?, offset: self.number()? },
+            2 => {
+                let kind = Kind::File { size: self.number()?, offset: self.number()? };
+                sum = self.word()?;
+                kind
+            }
             3 => {
                 let target = self.framed()?.to_vec();
                 if !path::is_clean(&target) {
@@ -280,7 +290,7 @@ impl<'a> Input<'a> {
             8 => Kind::Whiteout,
             _ => return Err("an entry has an unknown kind"),
         };
-        Ok(Entry { path: entry_path, kind, mode, uid, gid, mtime, xattrs })
+        Ok((Entry { path: entry_path, kind, mode, uid, gid, mtime, xattrs }, sum))
     }
 }
 
@@ -323,6 +333,11 @@ mod tests {
         (prop::collection::vec(entry, 0..30), any::<(u64, bool, Vec<u8>)>()).prop_map(
             |(entries, (size, canonical, bytes))| {
                 let mut index = Index::new(entries);
+                for (entry, sum) in index.entries.iter().zip(&mut index.sums) {
+                    if matches!(entry.kind, Kind::File { .. }) {
+                        *sum = size as u32;
+                    }
+                }
                 index.tar = TarFacts { size, canonical };
                 index.inline.insert(b"etc/passwd".to_vec(), bytes);
                 index

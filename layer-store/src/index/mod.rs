@@ -82,7 +82,8 @@ impl Kind {
     }
 
     /// Whether an entry of this kind shows nothing of what lower layers have at its path and below it.
-    pub(crate) const fn hides_below(&self) -> bool {
+    #[must_use]
+    pub const fn hides_below(&self) -> bool {
         !matches!(self, Self::Directory { opaque: false })
     }
 }
@@ -120,9 +121,54 @@ pub struct Index {
     /// Directories that have something below them but no entry of their own, in path order. Hand-made layers leave
     /// parents out; the root is hardly ever listed.
     implied: Vec<Entry>,
+    /// For each entry the CRC-32 of its bytes; 0 where it has none or nobody knows.
+    sums: Vec<u32>,
     sparse: BTreeMap<PathBytes, Vec<Extent>>,
     inline: BTreeMap<PathBytes, Vec<u8>>,
     tar: TarFacts,
+}
+
+/// What is known of the bytes of a layer that is written.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// For each entry so far, see [`Index::checksum`]; may be shorter.
+    sums: Vec<u32>,
+    inline: Vec<(PathBytes, Vec<u8>)>,
+}
+
+impl Known {
+    /// Takes what is known of the entry with the number `at`; numbers rise.
+    pub(crate) fn take(&mut self, at: usize, path: &[u8], bytes: Seen) {
+        self.sums.resize(at, 0);
+        self.sums.push(bytes.crc.sum());
+        self.inline.extend(bytes.inline.map(|inline| (path.to_vec(), inline)));
+    }
+}
+
+/// What an index keeps of a file's bytes, while they pass.
+pub(crate) struct Seen {
+    crc: flate2::Crc,
+    inline: Option<Vec<u8>>,
+}
+
+impl Seen {
+    /// Of the file at `path`, of `size` bytes.
+    pub(crate) fn new(path: &[u8], size: u64) -> Self {
+        Self { crc: flate2::Crc::new(), inline: Builder::wants_inline(path, size).then(Vec::new) }
+    }
+
+    /// The next bytes.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.crc.update(bytes);
+        if let Some(inline) = &mut self.inline {
+            inline.extend_from_slice(bytes);
+        }
+    }
+
+    /// The sum of all bytes.
+    pub(crate) fn checksum(&self) -> u32 {
+        self.crc.sum()
+    }
 }
 
 /// What is known of the tar that an index describes.
@@ -144,14 +190,27 @@ impl Index {
         entries.dedup_by(|later, kept| later.path == kept.path);
         entries.reverse();
         let implied = implied_by(&entries);
-        Self { entries, implied, ..Self::default() }
+        let sums = vec![0; entries.len()];
+        Self { entries, implied, sums, ..Self::default() }
     }
 
-    /// The index of a canonical tar of `size` bytes, from its entries in their order and what is kept of their bytes.
-    pub(crate) fn canonical(entries: Vec<Entry>, inline: Vec<(PathBytes, Vec<u8>)>, size: u64) -> Self {
+    /// The index of a canonical tar, from its entries in their order and what is known of their bytes.
+    pub(crate) fn canonical(entries: Vec<Entry>, known: Known, size: u64) -> Self {
         let implied = implied_by(&entries);
+        let Known { mut sums, inline } = known;
+        sums.resize(entries.len(), 0);
         let tar = TarFacts { size, canonical: true };
-        Self { entries, implied, sparse: BTreeMap::new(), inline: inline.into_iter().collect(), tar }
+        Self { entries, implied, sums, sparse: BTreeMap::new(), inline: inline.into_iter().collect(), tar }
+    }
+
+    /// The same, with what is known of the bytes of regular files.
+    pub(crate) fn with_checksums(mut self, checksum: impl Fn(&Entry) -> Option<u32>) -> Self {
+        for (entry, sum) in self.entries.iter().zip(&mut self.sums) {
+            if matches!(entry.kind, Kind::File { .. }) {
+                *sum = checksum(entry).unwrap_or(0);
+            }
+        }
+        self
     }
 
     /// All entries in path order.
@@ -183,6 +242,14 @@ impl Index {
     #[must_use]
     pub fn extents(&self, path: &[u8]) -> Option<&[Extent]> {
         self.sparse.get(path).map(Vec::as_slice)
+    }
+
+    /// The CRC-32 of the bytes of the regular file at `path`, so that a file that the disk changed is noticed when it is
+    /// read. `None` for what has no bytes, sparse files, and one file in four thousand million.
+    #[must_use]
+    pub fn checksum(&self, path: &[u8]) -> Option<u32> {
+        let at = find(&self.entries, path).ok()?;
+        Some(self.sums[at]).filter(|sum| *sum != 0)
     }
 
     /// The bytes of a small regular file that the index keeps itself, so that looking up a user inflates no blob.

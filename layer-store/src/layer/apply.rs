@@ -9,7 +9,7 @@ use super::tar::{Member, Reader};
 use super::tree::{FileWriter, TreeWriter};
 use super::{Form, Limits, TarLimits, decompress};
 use crate::error::IoContext as _;
-use crate::index::{Builder, Change, Entry, Kind, TarFacts, path};
+use crate::index::{Builder, Change, Entry, Kind, Seen, TarFacts, path};
 use crate::store::Ownership;
 use crate::store::writing::Sync;
 use crate::{Digest, Error, Index, Result, Store};
@@ -56,7 +56,7 @@ impl Store {
         Ok(has && self.find_index(diff_id)?.is_some())
     }
 
-    pub(super) fn apply_locked(
+    pub(crate) fn apply_locked(
         &self,
         blob: &mut dyn Read,
         diff_id: &Digest,
@@ -131,17 +131,17 @@ fn consume(chunks: Chunks, limits: TarLimits, tree: Option<&Path>, custodian: bo
                     continue;
                 }
                 if let Kind::File { size, .. } = entry.kind {
-                    let inline = extents.is_none() && Builder::wants_inline(&entry.path, size);
-                    let mut kept = inline.then(Vec::new);
+                    // The bytes of a sparse file are not those that pass here.
+                    let mut seen = extents.is_none().then(|| Seen::new(&entry.path, size));
                     let file = tree.as_mut().map(|tree| tree.file(&entry)).transpose()?;
                     let file = file.map(|file| FileWriter::new(file, extents.as_deref()));
-                    let file = copy(&mut reader, &entry, file, kept.as_mut())?;
+                    let file = copy(&mut reader, &entry, file, seen.as_mut())?;
                     if let (Some(tree), Some(file)) = (&mut tree, file) {
                         let file = file.finish(size).context("write", shown(&entry))?;
                         tree.finish_file(&entry, &file)?;
                     }
-                    if let Some(bytes) = kept {
-                        builder.set_inline(&entry.path, bytes);
+                    if let Some(seen) = seen {
+                        builder.set_bytes(&entry.path, seen);
                     }
                 } else if let Some(tree) = &mut tree {
                     tree.place(&entry)?;
@@ -163,11 +163,8 @@ fn copy<'a>(
     reader: &mut Reader<Chunks>,
     entry: &Entry,
     mut file: Option<FileWriter<'a>>,
-    mut kept: Option<&mut Vec<u8>>,
+    mut seen: Option<&mut Seen>,
 ) -> Result<Option<FileWriter<'a>>> {
-    if file.is_none() && kept.is_none() {
-        return Ok(None);
-    }
     loop {
         let bytes = reader.fill()?;
         let count = bytes.len();
@@ -177,8 +174,8 @@ fn copy<'a>(
         if let Some(file) = &mut file {
             file.write(bytes).context("write", shown(entry))?;
         }
-        if let Some(kept) = &mut kept {
-            kept.extend_from_slice(bytes);
+        if let Some(seen) = &mut seen {
+            seen.update(bytes);
         }
         reader.consume(count);
     }

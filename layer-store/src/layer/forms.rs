@@ -52,6 +52,17 @@ impl Store {
             || self.find_index(diff_id).is_ok_and(|index| index.is_some_and(|index| is_bare(&index)))
     }
 
+    /// Whether [`Store::write_tar`] has something to write the layer's tar from. A pulled layer's tree alone does not give
+    /// it: its headers were somebody else's.
+    #[must_use]
+    pub fn has_tar_source(&self, diff_id: &Digest) -> bool {
+        let from_tree =
+            |index: Arc<Index>| index.tar().canonical && (self.has_tree(diff_id) || is_bare(&index));
+        self.has_tar(diff_id)
+            || self.local_blob(diff_id).is_ok_and(|blob| blob.is_some())
+            || self.find_index(diff_id).is_ok_and(|index| index.is_some_and(from_tree))
+    }
+
     /// The layer's index. Kept in memory after the first call.
     ///
     /// # Errors
@@ -99,7 +110,7 @@ impl Store {
     }
 
     /// A blob of the layer that is in this store.
-    pub(super) fn local_blob(&self, diff_id: &Digest) -> Result<Option<Digest>> {
+    pub(crate) fn local_blob(&self, diff_id: &Digest) -> Result<Option<Digest>> {
         for blob in self.known_blobs(diff_id)? {
             if self.blob_size(&blob.digest)?.is_some() {
                 return Ok(Some(blob.digest));

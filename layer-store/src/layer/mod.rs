@@ -25,7 +25,7 @@ pub(crate) mod tree;
 mod write;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use compress::{Compression, Decompressor, Encoder, KnownBlob, Limits, Origin, decompress};
 pub use diff::Moment;

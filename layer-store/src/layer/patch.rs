@@ -95,7 +95,11 @@ impl Store {
                 writer.finish_file(entry, &OwnedFd::from(file))?;
             }
             let owners = writer.finish(&patch)?;
-            self.keep_directory(&tree, &owners, &place, &marker)?;
+            let patch = patch.with_checksums(|entry| {
+                let content = files.get(&entry.path)?;
+                self.index(&content.diff_id).ok()?.checksum(&content.entry.path)
+            });
+            self.keep_directory(&tree, &owners, &place, (&marker, &patch.encode()))?;
         }
         Ok(Some(place))
     }

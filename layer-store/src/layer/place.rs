@@ -1,5 +1,5 @@
 //! Where the forms of a layer are: `layers/<diffID>/` with `index`, `tar`, `tree/` and `tree.complete`, and
-//! patches of the tree likewise.
+//! patches of the tree likewise, whose markers hold their indexes.
 //!
 //! A file is there whole or not at all. A tree is complete when its marker is there: it gets its name by a rename after
 //! its bytes are on disk, and the marker after that; who removes a tree removes the marker first.
@@ -47,8 +47,21 @@ impl Store {
         self.layer_dir(diff_id).join("tree")
     }
 
-    fn tree_marker(&self, diff_id: &Digest) -> PathBuf {
+    pub(crate) fn tree_marker(&self, diff_id: &Digest) -> PathBuf {
         self.layer_dir(diff_id).join("tree.complete")
+    }
+
+    /// The complete patches of the layer's tree: where each is, and its marker.
+    pub(crate) fn patches(&self, diff_id: &Digest) -> Result<Vec<(PathBuf, PathBuf)>> {
+        let directory = self.layer_dir(diff_id);
+        let names = crate::store::names(&directory)?.into_iter();
+        Ok(names
+            .filter(|name| name.starts_with("patch-"))
+            .filter_map(|name| {
+                let place = name.strip_suffix(".complete")?;
+                Some((directory.join(place), directory.join(&name)))
+            })
+            .collect())
     }
 
     pub(crate) fn has_tar(&self, diff_id: &Digest) -> bool {
@@ -104,16 +117,17 @@ impl Store {
             return Ok(());
         }
         self.make_layer_dir(diff_id)?;
-        self.keep_directory(tree, owners, &self.tree_path(diff_id), &self.tree_marker(diff_id))
+        self.keep_directory(tree, owners, &self.tree_path(diff_id), (&self.tree_marker(diff_id), b""))
     }
 
-    /// Makes the finished directory at `tree` the one at `place`, which is complete when it has its `marker`.
+    /// Makes the finished directory at `tree` the one at `place`, which is complete when it has its `marker`, a path
+    /// and what is in it.
     pub(crate) fn keep_directory(
         &self,
         tree: &Path,
         owners: &[Ownership],
         place: &Path,
-        marker: &Path,
+        marker: (&Path, &[u8]),
     ) -> Result<()> {
         if !owners.is_empty()
             && let Some(custodian) = self.custodian()
@@ -127,7 +141,7 @@ impl Store {
         // Without its marker it is what a removal or a crash left.
         self.remove_all(place)?;
         rename_directory(tree, place).context("rename", place)?;
-        self.write_whole(marker, b"", Sync::Whole)
+        self.write_whole(marker.0, marker.1, Sync::Whole)
     }
 
     pub(crate) fn make_layer_dir(&self, diff_id: &Digest) -> Result<()> {

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use flate2::Crc;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -32,7 +33,7 @@ pub(super) enum Bytes {
 
 impl Store {
     /// The bytes of the regular file at `path` in the layer. From a tree or a tar that costs an open; from a blob, all
-    /// that is before the file is inflated.
+    /// that is before the file is inflated. A reader of bytes that the disk changed ends in an error.
     ///
     /// # Errors
     ///
@@ -41,12 +42,16 @@ impl Store {
         let index = self.index(diff_id)?;
         let entry = file_entry(&index, path)?;
         let Kind::File { size, .. } = entry.kind else { return Err(no_file(path)) };
-        Ok(match self.bytes_of(diff_id, &index, entry)? {
-            Bytes::Memory(bytes) => Box::new(io::Cursor::new(bytes)),
+        let reader: Box<dyn Read + Send> = match self.bytes_of(diff_id, &index, entry)? {
+            Bytes::Memory(bytes) => return Ok(Box::new(io::Cursor::new(bytes))),
             Bytes::Tree(file) => Box::new(file),
             Bytes::Tar(file, offset) => Box::new(FileRange::new(Arc::new(file), offset, size)),
             // The holes of a sparse file have no end, and a tar goes on after a file.
             Bytes::Stream(stream) => Box::new(stream.take(size)),
+        };
+        Ok(match index.checksum(&entry.path) {
+            Some(sum) => Box::new(Summed { reader, left: size, crc: Crc::new(), sum }),
+            None => reader,
         })
     }
 
@@ -172,8 +177,13 @@ impl Store {
 
     /// Opens a regular file of a tree, asking whoever may if this process may not.
     pub(super) fn open_in_tree(&self, diff_id: &Digest, tree: &OwnedFd, path: &[u8]) -> Result<File> {
+        self.open_at(&self.tree_path(diff_id), tree, path)
+    }
+
+    /// As [`Store::open_in_tree`], of the tree at `place`.
+    pub(crate) fn open_at(&self, place: &Path, tree: &OwnedFd, path: &[u8]) -> Result<File> {
         use std::os::unix::ffi::OsStrExt as _;
-        let shown: PathBuf = self.tree_path(diff_id).join(std::ffi::OsStr::from_bytes(path));
+        let shown: PathBuf = place.join(std::ffi::OsStr::from_bytes(path));
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = match beneath::open(tree.as_fd(), path, flags, Mode::empty()) {
             Ok(file) => File::from(file),
@@ -221,6 +231,11 @@ fn no_file(path: &[u8]) -> Error {
     Error::Path { path: path::printable(path), reason: "no regular file of the layer is there" }
 }
 
+/// What to say of a file whose bytes are not those that were stored.
+pub(super) fn damaged(path: &[u8]) -> Error {
+    Error::Damaged { what: path::printable(path) }
+}
+
 fn check(expected: &Digest, actual: Digest) -> Result<()> {
     if actual == *expected {
         Ok(())
@@ -232,6 +247,28 @@ fn check(expected: &Digest, actual: Digest) -> Result<()> {
 fn skip(stream: &mut dyn Read, count: u64) -> io::Result<()> {
     let skipped = io::copy(&mut stream.take(count), &mut io::sink())?;
     if skipped == count { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// A file of which the sum is known. The read that completes it fails if its bytes are others.
+struct Summed<R> {
+    reader: R,
+    left: u64,
+    crc: Crc,
+    sum: u32,
+}
+
+impl<R: Read> Read for Summed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let count = self.reader.read(&mut buffer[..most])?;
+        self.crc.update(&buffer[..count]);
+        self.left -= count as u64;
+        let ended = self.left == 0 || count == 0 && most > 0;
+        if ended && self.crc.sum() != self.sum {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its bytes in the store are damaged"));
+        }
+        Ok(count)
+    }
 }
 
 /// A part of a file, without a position that others would share.

@@ -11,23 +11,23 @@ use crate::index::{Kind, path};
 use crate::store::Durability;
 use crate::{Error, Store, StoreOptions};
 
-pub(super) fn store() -> (tempfile::TempDir, Store) {
+pub(crate) fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let options = StoreOptions { durability: Durability::None, ..StoreOptions::default() };
     let store = Store::open(&dir.path().join("store"), options).unwrap();
     (dir, store)
 }
 
-pub(super) fn new(path: &str, kind: NewKind) -> NewEntry {
+pub(crate) fn new(path: &str, kind: NewKind) -> NewEntry {
     let mode = if matches!(kind, NewKind::Directory { .. }) { 0o755 } else { 0o644 };
     NewEntry { path: path.into(), kind, mode, uid: 0, gid: 0, mtime: 1000, xattrs: BTreeMap::new() }
 }
 
-pub(super) fn dir(path: &str) -> NewEntry {
+pub(crate) fn dir(path: &str) -> NewEntry {
     new(path, NewKind::Directory { opaque: false })
 }
 
-pub(super) fn file(path: &str, bytes: &[u8]) -> NewEntry {
+pub(crate) fn file(path: &str, bytes: &[u8]) -> NewEntry {
     let source = FileSource::Bytes(bytes.into());
     new(path, NewKind::File { size: bytes.len() as u64, source })
 }

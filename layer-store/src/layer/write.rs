@@ -10,11 +10,11 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 
 use super::pipeline::{self, Stream};
-use super::read::{Bytes, FileRange, file_entry};
+use super::read::{Bytes, FileRange, damaged, file_entry};
 use super::tree::{TreeWriter, beneath};
 use super::{FileSource, Form, Limits, NewEntry, NewKind, decompress, tar};
 use crate::error::IoContext as _;
-use crate::index::{Builder, Entry, Kind, PathBytes, TarFacts, path};
+use crate::index::{Builder, Entry, Kind, Known, PathBytes, Seen, TarFacts, path};
 use crate::store::Ownership;
 use crate::store::writing::{Sync, Unnamed};
 use crate::{Digest, Index, Result, Store};
@@ -56,7 +56,7 @@ impl Store {
     }
 
     /// The entries of the layer in their order. The offset of a file is the number of its source.
-    fn planned(&self, entries: Vec<NewEntry>) -> Result<(Vec<Entry>, Vec<FileSource>)> {
+    fn planned(&self, entries: Vec<NewEntry>) -> Result<(Vec<Entry>, Vec<Source>)> {
         let mut builder = Builder::new();
         let mut sources = Vec::new();
         for new in entries {
@@ -88,8 +88,16 @@ impl Store {
         let index = builder.finish(TarFacts::default())?;
         let mut entries = index.entries().to_vec();
         lead_links(&mut entries)?;
+        let sums = sources.iter().map(|source| self.expected(source)).collect::<Result<Vec<_>>>()?;
         self.gather(&mut sources, &entries)?;
-        Ok((entries, sources))
+        Ok((entries, sources.into_iter().zip(sums).collect()))
+    }
+
+    /// The checksum of what a source gives, if that is known.
+    fn expected(&self, source: &FileSource) -> Result<Option<u32>> {
+        let FileSource::Layer { diff_id, path } = source else { return Ok(None) };
+        let index = self.index(diff_id)?;
+        Ok(index.checksum(&file_entry(&index, path)?.path))
     }
 
     /// Puts the tar of `entries` into `stream` and their files into `tree`.
@@ -97,12 +105,12 @@ impl Store {
         &self,
         stream: &mut Stream<'_>,
         mut entries: Vec<Entry>,
-        sources: &[FileSource],
+        sources: &[Source],
         mut tree: Option<TreeWriter>,
     ) -> Result<(Index, Vec<Ownership>)> {
         let mut headers = Vec::new();
-        let mut inline = Vec::new();
-        for entry in &mut entries {
+        let mut known = Known::default();
+        for (at, entry) in entries.iter_mut().enumerate() {
             headers.clear();
             tar::encode(entry, &mut headers)?;
             stream.put(&headers);
@@ -112,15 +120,18 @@ impl Store {
                 }
                 continue;
             };
-            let source = &sources[offset as usize];
+            let (source, _) = &sources[offset as usize];
             entry.kind = Kind::File { size, offset: stream.position() };
-            let mut kept = Builder::wants_inline(&entry.path, size).then(Vec::new);
-            self.emit_file(stream, entry, size, source, tree.as_mut(), kept.as_mut())?;
-            inline.extend(kept.map(|bytes| (entry.path.clone(), bytes)));
+            let mut seen = Seen::new(&entry.path, size);
+            self.emit_file(stream, entry, size, source, tree.as_mut(), &mut seen)?;
+            if sources[offset as usize].1.is_some_and(|sum| sum != seen.checksum()) {
+                return Err(damaged(&entry.path));
+            }
+            known.take(at, &entry.path, seen);
             stream.put_zeros(tar::padding(size) as u64);
         }
         stream.put(&tar::END);
-        let index = Index::canonical(entries, inline, stream.position());
+        let index = Index::canonical(entries, known, stream.position());
         let owners = tree.map(|tree| tree.finish(&index)).transpose()?.unwrap_or_default();
         Ok((index, owners))
     }
@@ -132,25 +143,20 @@ impl Store {
         size: u64,
         source: &FileSource,
         tree: Option<&mut TreeWriter>,
-        mut kept: Option<&mut Vec<u8>>,
+        seen: &mut Seen,
     ) -> Result<()> {
         let shown = || source_name(source, entry);
         let mut opened = self.open_source(source, size)?;
-        let mut keep = |bytes: &[u8]| {
-            if let Some(kept) = &mut kept {
-                kept.extend_from_slice(bytes);
-            }
-        };
         let Some(tree) = tree else {
             let read = stream.put_file(&mut opened, size, |bytes| {
-                keep(bytes);
+                seen.update(bytes);
                 Ok(())
             });
             return read.context("read", shown());
         };
         if self.link_unchanged(tree, entry, source)? {
             let read = stream.put_file(&mut opened, size, |bytes| {
-                keep(bytes);
+                seen.update(bytes);
                 Ok(())
             });
             return read.context("read", shown());
@@ -159,7 +165,7 @@ impl Store {
         let cloned =
             size > 0 && opened.whole().is_some_and(|whole| rustix::fs::ioctl_ficlone(&file, whole).is_ok());
         let read = stream.put_file(&mut opened, size, |bytes| {
-            keep(bytes);
+            seen.update(bytes);
             if cloned { Ok(()) } else { file.write_all(bytes) }
         });
         read.context("copy", shown())?;
@@ -285,6 +291,9 @@ fn lead_links(entries: &mut [Entry]) -> Result<()> {
     }
     Ok(())
 }
+
+/// Where the bytes of a file come from, and the checksum that they must have, if one is known.
+type Source = (FileSource, Option<u32>);
 
 /// A source that can be read.
 enum Opened {

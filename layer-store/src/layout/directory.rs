@@ -22,7 +22,7 @@ use crate::{Descriptor, Manifest, Result, Store};
 /// As [`super::write_tar`]; also when `path` holds something that is not an OCI layout of version 1.0.0.
 pub fn write_directory(store: &Store, images: &[ExportImage], path: &Path) -> Result<()> {
     let plan = Plan::new(store, images)?;
-    let index = merge(path, plan.index)?;
+    let index = merge(path, &plan.index)?;
     let blobs = path.join("blobs/sha256");
     std::fs::create_dir_all(&blobs).context("create", &blobs)?;
     for blob in &plan.blobs {
@@ -33,28 +33,41 @@ pub fn write_directory(store: &Store, images: &[ExportImage], path: &Path) -> Re
         }
         replace(&target, |file| copy_verified(store, blob, file))?;
     }
-    let put = |name: &str, bytes: &[u8]| {
-        let target = path.join(name);
-        replace(&target, |file| io::Write::write_all(file, bytes).context("write", &target))
-    };
-    put("oci-layout", LAYOUT_FILE)?;
-    put("index.json", &index.raw)
+    put(&path.join("oci-layout"), LAYOUT_FILE)?;
+    put(&path.join("index.json"), &index.raw)
+}
+
+/// Makes an empty layout at `path`, unless one is there.
+///
+/// # Errors
+///
+/// `path` holds something that is not an OCI layout of version 1.0.0.
+pub fn create_directory(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path.join("blobs/sha256")).context("create", path)?;
+    if read_index(path)?.is_none() {
+        put(&path.join("index.json"), &Manifest::index(Vec::new(), BTreeMap::new()).raw)?;
+        put(&path.join("oci-layout"), LAYOUT_FILE)?;
+    }
+    Ok(())
+}
+
+pub(super) fn put(target: &Path, bytes: &[u8]) -> Result<()> {
+    replace(target, |file| io::Write::write_all(file, bytes).context("write", target))
 }
 
 /// The new index with what the layout has already.
-fn merge(path: &Path, new: Manifest) -> Result<Manifest> {
+pub(super) fn merge(path: &Path, new: &Manifest) -> Result<Manifest> {
     let old = read_index(path)?;
-    let ManifestContent::Index { manifests: added, .. } = &new.content else { return Ok(new) };
+    let ManifestContent::Index { manifests: added, .. } = &new.content else { return Ok(new.clone()) };
     let Some(Manifest { content: ManifestContent::Index { manifests: mut list, annotations }, .. }) = old
     else {
-        return Ok(new);
+        return Ok(new.clone());
     };
     let name = |one: &Descriptor| one.annotations.get(annotation::REF_NAME).cloned();
     list.retain(|old| {
         !added.iter().any(|new| name(new) == name(old) && (name(new).is_some() || new.digest == old.digest))
     });
     list.extend(added.iter().cloned());
-    let annotations: BTreeMap<_, _> = annotations;
     Ok(Manifest::index(list, annotations))
 }
 

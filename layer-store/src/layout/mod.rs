@@ -12,12 +12,13 @@ use crate::error::IoContext as _;
 use crate::manifest::annotation;
 use crate::{Descriptor, Error, Manifest, Platform, Result, Store};
 
+mod blobs;
 mod directory;
 pub(crate) mod read;
 pub(crate) mod ustar;
 pub(crate) mod write;
 
-pub use directory::write_directory;
+pub use directory::{create_directory, write_directory};
 pub use read::LayoutDirectory;
 pub use write::write_tar;
 
@@ -28,7 +29,7 @@ pub struct ExportImage {
     pub manifest: Manifest,
     /// The platform, which a layout says beside the manifest.
     pub platform: Option<Platform>,
-    /// Canonical names (`docker.io/library/app:1.0`). An image without one is written without.
+    /// Canonical names (`docker.io/library/app:1.0`), or bare tags. An image without one is written without.
     pub names: Vec<String>,
 }
 
@@ -56,7 +57,7 @@ impl Plan {
 }
 
 /// The descriptors of `index.json`: one for each name.
-fn list(images: &[ExportImage]) -> Vec<Descriptor> {
+pub(crate) fn list(images: &[ExportImage]) -> Vec<Descriptor> {
     let names = || images.iter().flat_map(|image| &image.names);
     let mut list = Vec::new();
     for image in images {
@@ -69,7 +70,10 @@ fn list(images: &[ExportImage]) -> Vec<Descriptor> {
             let reference = tag.filter(|_| unique).unwrap_or(name);
             let mut named = plain.clone();
             named.annotations.insert(annotation::REF_NAME.to_owned(), reference.to_owned());
-            named.annotations.insert(annotation::IMAGE_NAME.to_owned(), name.clone());
+            // A bare tag is no name of an image.
+            if name.contains('/') {
+                named.annotations.insert(annotation::IMAGE_NAME.to_owned(), name.clone());
+            }
             named
         }));
         if image.names.is_empty() {

@@ -15,8 +15,8 @@ use crate::{Descriptor, Error, Manifest, Result, Store};
 /// A layout in a directory. What it holds is not trusted: all that is taken from it is verified.
 #[derive(Debug)]
 pub struct LayoutDirectory {
-    path: PathBuf,
-    descriptors: Vec<Descriptor>,
+    pub(super) path: PathBuf,
+    pub(super) descriptors: Vec<Descriptor>,
 }
 
 impl LayoutDirectory {
@@ -108,7 +108,7 @@ fn read_small(path: &Path) -> Result<Option<Vec<u8>>> {
 
 /// Symlinks are followed, since build systems make layouts of them, and content is verified anyway; a pipe or device
 /// is not opened for long.
-fn open_regular(path: &Path) -> Result<Option<File>> {
+pub(super) fn open_regular(path: &Path) -> Result<Option<File>> {
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
     let file = match opened {
         Ok(file) => file,

@@ -73,7 +73,7 @@ impl Store {
     }
 
     /// Stores what `input` gives, whose digest nobody knows yet. The media type of the result is empty.
-    pub(crate) fn put_stream(&self, input: &mut dyn Read) -> Result<Descriptor> {
+    pub fn put_stream(&self, input: &mut dyn Read) -> Result<Descriptor> {
         let mut file = self.unnamed()?;
         let mut hasher = Hasher::default();
         let mut buffer = vec![0; 256 * 1024];

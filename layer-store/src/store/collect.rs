@@ -8,6 +8,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::lease::Needed;
+use super::usage::Part;
 use super::{ImageRecord, flock};
 use crate::error::IoContext as _;
 use crate::manifest::media_type;
@@ -18,12 +20,17 @@ use crate::{Descriptor, Digest, Error, ImageConfig, Result, Store};
 const CONFIG_LIMIT: u64 = 8 << 20;
 
 /// The records of steps, see [`Step`].
-const STEPS: &str = "steps";
+pub(super) const STEPS: &str = "steps";
+
+/// What went into the key of a step; it goes with the step's record.
+const REASONS: &str = "reasons";
 
 /// What every record in [`STEPS`] has; the rest is its writer's.
 #[derive(Deserialize)]
-struct Step {
-    diff_id: Digest,
+pub(super) struct Step {
+    pub(super) diff_id: Digest,
+    #[serde(default)]
+    pub(super) name: String,
 }
 
 /// What something needs.
@@ -33,35 +40,43 @@ pub(super) struct Live {
     pub(super) layers: HashSet<Digest>,
 }
 
+impl Live {
+    /// The same as a list, with the blobs of the layers.
+    pub(super) fn parts(&self, store: &Store) -> Result<Vec<Part>> {
+        let mut parts: HashSet<Part> = self.blobs.iter().map(|digest| Part::Blob(*digest)).collect();
+        for layer in &self.layers {
+            parts.extend(store.parts_of_layer(layer)?);
+        }
+        Ok(parts.into_iter().collect())
+    }
+}
+
 impl Store {
-    /// Removes all blobs, layers and half-written things that no image, no step record and no running build needs,
-    /// and step records whose layer is gone. Returns the bytes that came back, as the disk counts them.
-    ///
-    /// Roots are the named images, with all that their manifests and configurations name, and the step records with
-    /// their layer; a layer keeps its blobs. A damaged manifest or configuration keeps only itself. A kill at any
-    /// moment leaves what is not yet removed whole.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Busy`] at once, with nothing removed, while anybody holds [`Store::in_use`].
-    pub fn collect(&self) -> Result<u64> {
-        let Some(_alone) = self.alone()? else { return Err(Error::Busy) };
-        let live = self.live()?;
-        let mut sweep = Sweep { store: self, freed: 0 };
-        sweep.layers(&live.layers)?;
-        sweep.blobs(&live.blobs)?;
-        sweep.free_files(&self.root.join("ingest"))?;
-        sweep.scratch()?;
-        sweep.free_files(&self.root.join("locks"))?;
-        let freed = sweep.freed;
-        self.refresh_layout()?;
+    /// Removes what nothing needs after `remove` has taken roots away. Roots are the named images, with all that their
+    /// manifests and configurations name, the step records with their layers, and what running builds look for or may
+    /// have made; a layer keeps its blobs. A damaged manifest or configuration keeps only itself. Nobody can look for
+    /// anything while that is worked out, which takes as long as reading all manifests and records; removal itself
+    /// comes after that. Returns the bytes that came back.
+    pub(super) fn sweep(&self, remove: impl FnOnce() -> Result<()>) -> Result<u64> {
+        {
+            let Some(_stopped) = self.stop_looks()? else { return Err(Error::Busy) };
+            remove()?;
+            let needed = self.needed()?;
+            let live = self.live(&needed)?;
+            self.set_aside_dead(&live, &needed)?;
+            // Nobody can begin a lease now, whose file is not locked for a moment.
+            free_files(self, &self.root.join("locks"), &mut 0)?;
+        }
+        let mut freed = 0;
+        free_files(self, &self.root.join("ingest"), &mut freed)?;
+        self.remove_scratch(&mut freed)?;
         Ok(freed)
     }
 
-    /// What images and step records need. Step records whose layer is not here are removed on the way.
-    fn live(&self) -> Result<Live> {
-        let mut live = Live::default();
-        for record in self.images()? {
+    /// What images, step records and running builds need. Step records whose layer is not here are removed on the way.
+    fn live(&self, needed: &Needed) -> Result<Live> {
+        let mut live = Live { blobs: needed.digests.clone(), layers: needed.digests.clone() };
+        for record in self.images_that_can_be_read()? {
             self.mark_image(&record, &mut live)?;
         }
         for key in self.record_keys(STEPS)? {
@@ -71,18 +86,55 @@ impl Store {
                 Some(step) if self.layer_dir(&step.diff_id).exists() => {
                     live.layers.insert(step.diff_id);
                 }
-                _ => drop(self.remove_record(STEPS, &key)?),
+                _ => {
+                    self.remove_record(STEPS, &key)?;
+                    self.remove_record(REASONS, &key)?;
+                }
             }
         }
-        for layer in &live.layers {
-            // A list that cannot be read names nothing; the layer itself stays.
-            match self.blob_records(layer) {
-                Ok(known) => live.blobs.extend(known.iter().map(|blob| blob.descriptor.digest)),
-                Err(Error::Malformed { .. }) => {}
-                Err(error) => return Err(error),
-            }
+        for part in live.layers.clone().iter().map(|layer| self.parts_of_layer(layer)) {
+            live.blobs.extend(part?.iter().map(Part::digest));
         }
         Ok(live)
+    }
+
+    /// A layer, and the blobs that hold it.
+    pub(super) fn parts_of_layer(&self, layer: &Digest) -> Result<Vec<Part>> {
+        let blobs = match self.blob_records(layer) {
+            Ok(known) => known,
+            // A list that cannot be read names nothing; the layer itself stays.
+            Err(Error::Malformed { .. }) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let blobs = blobs.iter().map(|blob| Part::Blob(blob.descriptor.digest));
+        Ok(std::iter::once(Part::Layer(*layer)).chain(blobs).collect())
+    }
+
+    /// Moves what nothing needs out of sight.
+    fn set_aside_dead(&self, live: &Live, needed: &Needed) -> Result<()> {
+        let places = [("layers", &live.layers), ("blobs/sha256", &live.blobs)];
+        for (directory, live) in places {
+            let directory = self.root.join(directory);
+            for name in names(&directory)? {
+                let path = directory.join(&name);
+                let lives = Digest::from_hex(&name).is_ok_and(|digest| live.contains(&digest));
+                let young =
+                    || std::fs::symlink_metadata(&path).is_ok_and(|found| needed.may_have_made(&found));
+                if !lives && !young() {
+                    self.set_aside(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Renames something to where the next sweep removes it: half removed it would look whole after a crash.
+    pub(super) fn set_aside(&self, path: &Path) -> Result<()> {
+        let aside = self.root.join("tmp").join(format!("{}.dead", fresh_name()));
+        match std::fs::rename(path, &aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context("rename", path),
+            _ => Ok(()),
+        }
     }
 
     /// Marks all that an image needs.
@@ -108,7 +160,7 @@ impl Store {
     }
 
     /// The layers that a configuration names; none if it is damaged.
-    fn diff_ids(&self, config: &Descriptor) -> Result<Vec<Digest>> {
+    pub(super) fn diff_ids(&self, config: &Descriptor) -> Result<Vec<Digest>> {
         match self.read_blob(&config.digest, CONFIG_LIMIT) {
             Ok(bytes) => {
                 Ok(ImageConfig::from_slice(&bytes).map_or_else(|_| Vec::new(), |it| it.rootfs.diff_ids))
@@ -119,82 +171,50 @@ impl Store {
     }
 }
 
-/// Removes, and counts.
-struct Sweep<'a> {
-    store: &'a Store,
-    freed: u64,
-}
-
-impl Sweep<'_> {
-    fn layers(&mut self, live: &HashSet<Digest>) -> Result<()> {
-        for name in names(&self.store.root.join("layers"))? {
-            match Digest::from_hex(&name) {
-                Ok(diff_id) if live.contains(&diff_id) => continue,
-                Ok(diff_id) => self.store.indexes.forget(&diff_id),
-                Err(_) => {}
-            }
-            let path = self.store.root.join("layers").join(&name);
-            // Renamed first: a layer that is half removed would look like a whole one after a crash.
-            let aside = self.store.root.join("tmp").join(format!("{}.dead", fresh_name()));
-            std::fs::rename(&path, &aside).context("rename", &path)?;
-            self.remove(&aside)?;
-        }
-        Ok(())
-    }
-
-    fn blobs(&mut self, live: &HashSet<Digest>) -> Result<()> {
-        let directory = self.store.root.join("blobs/sha256");
-        for name in names(&directory)? {
-            if !Digest::from_hex(&name).is_ok_and(|digest| live.contains(&digest)) {
-                self.remove(&directory.join(name))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes the files of a directory whose lock nobody holds.
-    fn free_files(&mut self, directory: &Path) -> Result<()> {
-        for name in names(directory)?.into_iter().filter(|name| name != "collect") {
-            let path = directory.join(name);
-            if let Some(_lock) = flock::try_acquire(&path, false)? {
-                self.remove(&path)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes scratch directories, and files that never got their name, whose process is gone.
-    fn scratch(&mut self) -> Result<()> {
-        let directory = self.store.root.join("tmp");
+impl Store {
+    /// Removes scratch directories, and files that never got their name, whose process is gone, and what was set aside.
+    fn remove_scratch(&self, freed: &mut u64) -> Result<()> {
+        let directory = self.root.join("tmp");
         for name in names(&directory)? {
             let path = directory.join(&name);
             if let Some(scratch) = name.strip_suffix(".lock") {
                 if let Some(_lock) = flock::try_acquire(&path, false)? {
-                    self.remove(&directory.join(scratch))?;
-                    self.remove(&path)?;
+                    self.remove_counted(&directory.join(scratch), freed)?;
+                    self.remove_counted(&path, freed)?;
                 }
             } else if name.ends_with(".file") {
                 if let Some(_lock) = flock::try_acquire(&path, false)? {
-                    self.remove(&path)?;
+                    self.remove_counted(&path, freed)?;
                 }
             } else if !directory.join(format!("{name}.lock")).exists() {
-                self.remove(&path)?;
+                self.remove_counted(&path, freed)?;
             }
         }
         Ok(())
     }
 
-    fn remove(&mut self, path: &Path) -> Result<()> {
-        let freed = size_on_disk(path);
-        self.store.remove_all(path)?;
-        self.freed += freed;
+    fn remove_counted(&self, path: &Path, freed: &mut u64) -> Result<()> {
+        let size = size_on_disk(path);
+        self.remove_all(path)?;
+        *freed += size;
         Ok(())
     }
 }
 
+/// Removes the files of a directory whose lock nobody holds.
+fn free_files(store: &Store, directory: &Path, freed: &mut u64) -> Result<()> {
+    for name in names(directory)?.into_iter().filter(|name| name != "collect") {
+        let path = directory.join(name);
+        if let Some(_lock) = flock::try_acquire(&path, false)? {
+            store.remove_counted(&path, freed)?;
+        }
+    }
+    Ok(())
+}
+
 /// The bytes that come back when `path` is removed: files that have a name elsewhere, as trees share unchanged ones,
 /// do not count. Neither does what may not be listed.
-pub(super) fn size_on_disk(path: &Path) -> u64 {
+fn size_on_disk(path: &Path) -> u64 {
     let mut links: HashMap<(u64, u64), u64> = HashMap::new();
     let mut size = |found: &Metadata| {
         if !found.is_dir() && found.nlink() > 1 {
@@ -211,7 +231,7 @@ pub(super) fn size_on_disk(path: &Path) -> u64 {
 }
 
 /// The names in a directory, sorted; none if it is not there.
-pub(super) fn names(directory: &Path) -> Result<Vec<String>> {
+pub(crate) fn names(directory: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     match std::fs::read_dir(directory) {
         Ok(entries) => {
@@ -338,8 +358,10 @@ mod tests {
 
         let other = Store::open(store.root(), StoreOptions::default()).unwrap();
         let (here, there) = (store.in_use().unwrap(), other.in_use().unwrap());
+        assert!(other.blob_size(&Digest::of(b"whole")).unwrap().is_some());
         for guard in [here, there] {
-            assert!(matches!(store.collect(), Err(Error::Busy)));
+            store.collect().unwrap();
+            assert_eq!(blobs(&store), 1, "what a build looked for stays");
             drop(guard);
         }
         store.collect().unwrap();

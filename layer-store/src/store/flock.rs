@@ -8,12 +8,17 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::error::IoContext as _;
 use crate::{Digest, Error, Result, Store};
+
+/// How often, and how long after each other, a collection tries to get the store for itself.
+const TRIES: u32 = 400;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A held lock. Dropping it releases it and removes its file.
 #[derive(Debug)]
@@ -30,10 +35,6 @@ impl Drop for Lock {
     }
 }
 
-/// Shared use of a store's content; no collection runs while it is held.
-#[derive(Debug)]
-pub struct InUse(#[expect(dead_code, reason = "held for its drop")] File);
-
 impl Store {
     /// Takes the lock of `key`, exclusive across threads and processes, waiting for it. Held until dropped; the kernel
     /// drops it with the process.
@@ -49,24 +50,27 @@ impl Store {
         Ok(try_acquire(&path, true)?.map(|file| Lock { path, _file: file }))
     }
 
-    /// Keeps collection away while the guard is held. Whoever takes content in, or uses what no name holds yet, has
-    /// one from before the first look at the store until its result has a name. Waits for a collection that runs.
-    pub fn in_use(&self) -> Result<InUse> {
+    /// Keeps everybody from looking for anything while the file is held. `None` where somebody reads a store that
+    /// cannot be written, and so holds it for long.
+    pub(super) fn stop_looks(&self) -> Result<Option<File>> {
         let path = self.collection_lock();
         let file = File::open(&path).context("open", &path)?;
-        wait_for(&file, FlockOperation::LockShared).context("lock", &path)?;
-        Ok(InUse(file))
+        // Whoever looks for something holds it for microseconds.
+        for _ in 0..TRIES {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Some(file)),
+                Err(Errno::WOULDBLOCK) => std::thread::sleep(PAUSE),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error).context("lock", &path),
+            }
+        }
+        Ok(None)
     }
 
-    /// Shuts everybody else out for a collection, if nobody uses the store.
+    /// Shuts everybody else out, if nobody uses the store.
     pub(super) fn alone(&self) -> Result<Option<File>> {
-        let path = self.collection_lock();
-        let file = File::open(&path).context("open", &path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(file)),
-            Err(Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error).context("lock", &path),
-        }
+        let Some(file) = self.stop_looks()? else { return Ok(None) };
+        Ok(self.needed()?.since.is_none().then_some(file))
     }
 
     /// Makes the file that [`Store::in_use`] locks. It is never removed, so that a read-only store can be used.
@@ -85,7 +89,7 @@ impl Store {
             .context("create", &path)
     }
 
-    fn collection_lock(&self) -> PathBuf {
+    pub(super) fn collection_lock(&self) -> PathBuf {
         self.root.join("locks").join("collect")
     }
 }
@@ -135,7 +139,7 @@ fn gone(path: &Path) -> Error {
     Error::Io { action: "open", path: path.to_owned(), source: io::ErrorKind::NotFound.into() }
 }
 
-fn wait_for(file: &File, operation: FlockOperation) -> rustix::io::Result<()> {
+pub(super) fn wait_for(file: &File, operation: FlockOperation) -> rustix::io::Result<()> {
     rustix::io::retry_on_intr(|| flock(file, operation))
 }
 

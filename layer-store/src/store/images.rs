@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::records::{with_sum, without_sum};
 use super::writing::Sync;
 use crate::error::IoContext as _;
 use crate::{Descriptor, Digest, Error, Result, Store};
@@ -39,15 +40,15 @@ impl Store {
     pub fn tag(&self, record: &ImageRecord) -> Result<()> {
         // Strings, numbers and ordered maps only, which serde_json cannot refuse.
         let bytes = serde_json::to_vec(record).unwrap_or_default();
-        self.write_whole(&self.image_path(&record.name), &bytes, Sync::Named)?;
-        self.refresh_layout()
+        self.write_whole(&self.image_path(&record.name), &with_sum(&bytes), Sync::Named)?;
+        self.apart().refresh_layout()
     }
 
     /// The image of that canonical name.
     pub fn image(&self, name: &str) -> Result<Option<ImageRecord>> {
         let path = self.image_path(name);
         match std::fs::read(&path) {
-            Ok(bytes) => parse(&path, &bytes).map(Some),
+            Ok(bytes) => parse(&path, bytes).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).context("read", path),
         }
@@ -63,7 +64,7 @@ impl Store {
                 continue;
             }
             match std::fs::read(&path) {
-                Ok(bytes) => images.push(parse(&path, &bytes)?),
+                Ok(bytes) => images.push(parse(&path, bytes)?),
                 // Untagged since the listing.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error).context("read", path),
@@ -73,25 +74,41 @@ impl Store {
         Ok(images)
     }
 
+    /// As [`Store::images`], without those whose record the disk changed.
+    pub(super) fn images_that_can_be_read(&self) -> Result<Vec<ImageRecord>> {
+        match self.images() {
+            Err(Error::Malformed { .. }) => {}
+            images => return images,
+        }
+        let directory = self.root.join("images");
+        let read = |name: String| {
+            let path = directory.join(name);
+            std::fs::read(&path).ok().and_then(|bytes| parse(&path, bytes).ok())
+        };
+        Ok(super::names(&directory)?.into_iter().filter_map(read).collect())
+    }
+
     /// Takes the name away; whether there was one. Content stays until [`Store::collect`].
     pub fn untag(&self, name: &str) -> Result<bool> {
         let path = self.image_path(name);
         match std::fs::remove_file(&path) {
-            Ok(()) => self.refresh_layout().map(|()| true),
+            Ok(()) => self.apart().refresh_layout().map(|()| true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error).context("remove", path),
         }
     }
 
     /// Names are hashed, never joined into a path.
-    fn image_path(&self, name: &str) -> PathBuf {
+    pub(super) fn image_path(&self, name: &str) -> PathBuf {
         self.root.join("images").join(format!("{}.json", Digest::of(name.as_bytes()).hex()))
     }
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<ImageRecord> {
-    serde_json::from_slice(bytes).map_err(|error| Error::Malformed {
+pub(super) fn parse(path: &Path, bytes: Vec<u8>) -> Result<ImageRecord> {
+    let malformed = |reason: &str| Error::Malformed {
         what: "image record",
-        reason: format!("{error}, in `{}`", path.display()),
-    })
+        reason: format!("{reason}, in `{}`", path.display()),
+    };
+    let bytes = without_sum(bytes).ok_or_else(|| malformed("its bytes are damaged"))?;
+    serde_json::from_slice(&bytes).map_err(|error| malformed(&error.to_string()))
 }

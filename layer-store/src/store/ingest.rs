@@ -59,7 +59,25 @@ impl Store {
     ///
     /// [`Error::SizeMismatch`] when the blob is here with another size than the announced one.
     pub fn ingest(&self, digest: &Digest, size: u64) -> Result<Option<Ingest>> {
-        let complete = || match self.blob_size(digest)? {
+        let path = self.root.join("ingest").join(digest.hex());
+        Ingest::begin(digest, size, path, self.blob_path(digest), self.durability(), &|| {
+            self.blob_size(digest)
+        })
+    }
+}
+
+impl Ingest {
+    /// Begins or resumes an ingest whose bytes gather at `path` and end at `target`; `None` when `found` says that the
+    /// blob is there.
+    pub(crate) fn begin(
+        digest: &Digest,
+        size: u64,
+        path: PathBuf,
+        target: PathBuf,
+        durability: Durability,
+        found: &dyn Fn() -> Result<Option<u64>>,
+    ) -> Result<Option<Self>> {
+        let complete = || match found()? {
             Some(actual) if actual != size => {
                 Err(Error::SizeMismatch { digest: *digest, expected: size, actual })
             }
@@ -68,23 +86,14 @@ impl Store {
         if complete()? {
             return Ok(None);
         }
-        let path = self.root.join("ingest").join(digest.hex());
         let file = flock::acquire(&path)?;
         if complete()? {
             // Whoever held the lock has finished, and its file has moved away: this one is new and empty.
             std::fs::remove_file(&path).context("remove", &path)?;
             return Ok(None);
         }
-        let mut ingest = Ingest {
-            digest: *digest,
-            size,
-            hasher: Hasher::default(),
-            file,
-            path,
-            target: self.blob_path(digest),
-            durability: self.durability(),
-            progress: Arc::default(),
-        };
+        let (hasher, progress) = (Hasher::default(), Arc::default());
+        let mut ingest = Self { digest: *digest, size, hasher, file, path, target, durability, progress };
         ingest.resume()?;
         Ok(Some(ingest))
     }

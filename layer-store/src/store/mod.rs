@@ -8,12 +8,12 @@
 //! mounts/                                      RUN --mount=type=cache directories
 //! ingest/<hex>                                 blobs that are being taken in, resumable
 //! logs/                                        output of builds
-//! locks/                                       flock files; all but `collect` come and go
+//! locks/                                       flock files and leases; all but `collect` come and go
 //! tmp/                                         scratch directories and files not yet named
 //! ```
 //!
 //! Everything is written beside and renamed into place, so a reader sees a whole file or none. There is no global
-//! lock: one flock per key ([`Store::lock`]), a shared one while content is used ([`Store::in_use`]), and the kernel
+//! lock: one flock per key ([`Store::lock`]), a lease that names what a build uses ([`Store::in_use`]), and the kernel
 //! drops them all with their process.
 
 use std::fs::{DirBuilder, File};
@@ -35,17 +35,26 @@ mod flock;
 pub(crate) mod graph;
 mod images;
 mod ingest;
-mod records;
+mod lease;
+mod mounts;
+mod prune;
+pub(crate) mod records;
 mod removal;
 pub(crate) mod root_layout;
 mod scratch;
+mod usage;
 pub(crate) mod writing;
 
-pub use check::Problem;
-pub use flock::{InUse, Lock};
+pub use check::{Checked, Problem, Remedy, Repaired};
+pub(crate) use collect::names;
+pub use flock::Lock;
 pub use images::{ImageRecord, PlatformImage};
 pub use ingest::Ingest;
+pub use lease::InUse;
+use lease::Leases;
+pub use prune::{Limits, Prune, Pruned};
 pub use scratch::Scratch;
+pub use usage::{Category, Forms, Item, Share, Space, Usage};
 
 /// How hard the store tries to survive a power cut.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -97,6 +106,7 @@ pub struct Store {
     root: PathBuf,
     options: StoreOptions,
     pub(crate) indexes: IndexCache,
+    leases: Leases,
 }
 
 /// The directories of a store, below its root.
@@ -127,7 +137,8 @@ impl Store {
         for name in DIRECTORIES {
             make_directory(&root.join(name), 0o755)?;
         }
-        let store = Self { root, options, indexes: IndexCache::default() };
+        let (indexes, leases) = (IndexCache::default(), Leases::default());
+        let store = Self { root, options, indexes, leases };
         store.prepare_use()?;
         store.prepare_layout()?;
         Ok(store)
@@ -151,8 +162,19 @@ impl Store {
         self.options.custodian.as_ref()
     }
 
-    /// The directory of a layer's forms. It need not exist.
+    /// The same store for a collection, whose looks keep nothing.
+    fn apart(&self) -> Self {
+        Self {
+            root: self.root.clone(),
+            options: self.options.clone(),
+            indexes: IndexCache::default(),
+            leases: Leases::default(),
+        }
+    }
+
+    /// The directory of a layer's forms. It need not exist. It is not collected from here on while the store is in use.
     pub(crate) fn layer_dir(&self, diff_id: &Digest) -> PathBuf {
+        self.note(diff_id);
         self.root.join("layers").join(diff_id.hex())
     }
 }

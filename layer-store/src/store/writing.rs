@@ -56,8 +56,9 @@ impl Store {
         file.name(path, 0o644, sync, self.durability())
     }
 
-    /// The place of a blob, complete or not yet here.
+    /// The place of a blob, complete or not yet here. It is not collected from here on while the store is in use.
     pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.note(digest);
         self.root.join("blobs/sha256").join(digest.hex())
     }
 }

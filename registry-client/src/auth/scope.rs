@@ -17,6 +17,11 @@ impl Scopes {
         Self::of(repository, &["pull", "push"])
     }
 
+    /// `repository:<name>:delete,pull,push`: some registries want all of them where something is removed.
+    pub(crate) fn delete(repository: &str) -> Self {
+        Self::of(repository, &["delete", "pull", "push"])
+    }
+
     fn of(repository: &str, actions: &[&str]) -> Self {
         let actions = actions.iter().map(|action| (*action).to_owned()).collect();
         Self(BTreeMap::from([(format!("repository:{repository}"), actions)]))

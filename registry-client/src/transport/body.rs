@@ -1,12 +1,16 @@
 //! Request bodies that can be sent again from the start.
 
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::stream;
-use layer_store::{Digest, Store};
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+use layer_store::{Blobs, Digest};
+use tokio::sync::mpsc;
+
+use crate::error::Error;
 
 /// What a request carries.
 #[derive(Clone)]
@@ -16,17 +20,33 @@ pub(crate) enum Body {
     Blob(BlobPart),
 }
 
-/// A part of a blob of the store.
+/// Where the bytes of a blob are.
+pub(crate) trait Content: Send + Sync {
+    /// `length` bytes from `offset` on. May be asked for any part, again and again.
+    fn open(&self, offset: u64, length: u64) -> BoxStream<'static, io::Result<Bytes>>;
+
+    /// Why the last stream ended too early, where that was this side's fault and no further try helps.
+    fn failure(&self) -> Option<Error> {
+        None
+    }
+}
+
+/// A part of a blob.
 #[derive(Clone)]
 pub(crate) struct BlobPart {
-    pub(crate) store: Arc<Store>,
-    pub(crate) digest: Digest,
+    pub(crate) content: Arc<dyn Content>,
     pub(crate) offset: u64,
     pub(crate) length: u64,
     /// How many bytes of it the connection has taken.
     pub(crate) sent: Arc<AtomicU64>,
     /// Is told `sent` as it grows.
     pub(crate) progress: Arc<dyn Fn(u64) + Send + Sync>,
+}
+
+/// A blob on this machine.
+pub(crate) struct LocalContent {
+    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) digest: Digest,
 }
 
 /// Disk reads are of this size, so that a read costs little beside its hop to a blocking thread.
@@ -54,24 +74,37 @@ impl Body {
 }
 
 impl BlobPart {
-    /// Reads on a blocking thread, ahead of the connection by a few pieces. The thread ends with the body.
     fn open(&self) -> reqwest::Body {
         self.sent.store(0, Ordering::Relaxed);
-        let (sender, receiver) = tokio::sync::mpsc::channel::<std::io::Result<Bytes>>(WAITING);
-        let part = self.clone();
+        let (sent, progress) = (Arc::clone(&self.sent), Arc::clone(&self.progress));
+        let pieces = self.content.open(self.offset, self.length).inspect(move |piece| {
+            if let Ok(bytes) = piece {
+                let count = bytes.len() as u64;
+                progress(sent.fetch_add(count, Ordering::Relaxed) + count);
+            }
+        });
+        reqwest::Body::wrap_stream(pieces)
+    }
+}
+
+impl Content for LocalContent {
+    /// Reads on a blocking thread, ahead of the connection by a few pieces. The thread ends with the stream.
+    fn open(&self, offset: u64, length: u64) -> BoxStream<'static, io::Result<Bytes>> {
+        let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(WAITING);
+        let (blobs, digest) = (Arc::clone(&self.blobs), self.digest);
         tokio::task::spawn_blocking(move || {
-            let mut left = part.length;
-            let mut file = match part.store.open_blob(&part.digest) {
+            let mut left = length;
+            let mut file = match blobs.open_blob(&digest) {
                 Ok(file) => file,
-                Err(error) => return drop(sender.blocking_send(Err(std::io::Error::other(error)))),
+                Err(error) => return drop(sender.blocking_send(Err(io::Error::other(error)))),
             };
-            if let Err(error) = file.seek(SeekFrom::Start(part.offset)) {
+            if let Err(error) = file.seek(SeekFrom::Start(offset)) {
                 return drop(sender.blocking_send(Err(error)));
             }
             while left > 0 {
                 let mut piece = BytesMut::zeroed(usize::try_from(left).map_or(PIECE, |left| left.min(PIECE)));
                 let result = match file.read(&mut piece) {
-                    Ok(0) => Err(std::io::ErrorKind::UnexpectedEof.into()),
+                    Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
                     Ok(read) => {
                         piece.truncate(read);
                         left -= read as u64;
@@ -85,15 +118,11 @@ impl BlobPart {
                 }
             }
         });
-        let (sent, progress) = (Arc::clone(&self.sent), Arc::clone(&self.progress));
-        let pieces =
-            stream::unfold((receiver, sent, progress), |(mut receiver, sent, progress)| async move {
-                let piece = receiver.recv().await?;
-                if let Ok(bytes) = &piece {
-                    progress(sent.fetch_add(bytes.len() as u64, Ordering::Relaxed) + bytes.len() as u64);
-                }
-                Some((piece, (receiver, sent, progress)))
-            });
-        reqwest::Body::wrap_stream(pieces)
+        received(receiver)
     }
+}
+
+/// What a channel gives, as a stream.
+pub(crate) fn received(receiver: mpsc::Receiver<io::Result<Bytes>>) -> BoxStream<'static, io::Result<Bytes>> {
+    stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) }).boxed()
 }

@@ -18,7 +18,7 @@ use rustls::RootCertStore;
 use url::Url;
 
 pub(crate) use answer::Answer;
-pub(crate) use body::{BlobPart, Body};
+pub(crate) use body::{BlobPart, Body, Content, LocalContent, received};
 pub(crate) use host::HostState;
 pub(crate) use retry::backoff;
 use retry::retry_after;

@@ -1,5 +1,7 @@
 //! The lexer behind every expansion.
 
+use std::collections::HashMap;
+
 use super::pattern::Pattern;
 use super::{ExpandError, Expanded, Scope};
 
@@ -7,8 +9,11 @@ use super::{ExpandError, Expanded, Scope};
 const MAX_DEPTH: usize = 100;
 
 /// A word's expansion may grow to this many bytes, so that a few lines of doubling variables do not
-/// eat the machine.
-const MAX_LENGTH: usize = 64 << 20;
+/// eat the machine. Heredocs are words too, and the largest Dockerfile has 4 MiB.
+const MAX_LENGTH: usize = 16 << 20;
+
+/// Steps that the expansion of one word may take: a pattern is laid on every place of a value.
+const MAX_COST: usize = 32 << 20;
 
 /// What becomes of `'` and `"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +50,13 @@ pub(crate) struct Lexer<'a> {
     options: Options,
     depth: usize,
     record: Expanded,
+    /// What was recorded of a name: bits of [`USED`] and its neighbours.
+    seen: HashMap<String, u8>,
 }
+
+const USED: u8 = 1;
+const UNDEFINED: u8 = 2;
+const UNDEFINED_PLAIN: u8 = 4;
 
 /// A text and the words that it splits into.
 #[derive(Default)]
@@ -57,7 +68,14 @@ struct Output {
 
 impl<'a> Lexer<'a> {
     pub(crate) fn new(word: &'a str, scope: &'a Scope<'a>, options: Options) -> Self {
-        Self { rest: word.chars(), scope, options, depth: 0, record: Expanded::default() }
+        Self {
+            rest: word.chars(),
+            scope,
+            options,
+            depth: 0,
+            record: Expanded { cost: word.len(), ..Expanded::default() },
+            seen: HashMap::new(),
+        }
     }
 
     pub(crate) fn expand(mut self) -> Result<Expanded, ExpandError> {
@@ -84,6 +102,7 @@ impl<'a> Lexer<'a> {
             if output.text.len() > MAX_LENGTH {
                 return Err(ExpandError::Limit("long"));
             }
+            self.spend(0)?;
             if Some(c) == stop {
                 self.next();
                 return Ok(output);
@@ -293,6 +312,7 @@ impl<'a> Lexer<'a> {
         let (greedy, pattern) =
             word.strip_prefix(operator).map_or((false, word.as_str()), |rest| (true, rest));
         let pattern = Pattern::parse(pattern)?;
+        self.spend(pattern.cost(&value))?;
         Ok(if operator == '#' {
             pattern.trim_prefix(&value, greedy).to_owned()
         } else {
@@ -316,6 +336,9 @@ impl<'a> Lexer<'a> {
             });
         };
         let pattern = Pattern::parse(&pattern)?;
+        // Every character may be a match.
+        let copies = if all { value.len().saturating_mul(replacement.len()) } else { 0 };
+        self.spend(pattern.cost(&value).saturating_add(copies))?;
         let replaced = if all {
             pattern.replace_all(&value, &replacement, MAX_LENGTH)
         } else {
@@ -357,21 +380,36 @@ impl<'a> Lexer<'a> {
 
     fn variable(&mut self, name: &str, provided_for: bool) -> Option<String> {
         let value = (self.scope.lookup)(name);
-        let mut record = |list: fn(&mut Expanded) -> &mut Vec<String>| {
-            let list = list(&mut self.record);
-            if !list.iter().any(|known| known == name) {
-                list.push(name.to_owned());
-            }
-        };
+        self.record.cost += value.as_ref().map_or(0, String::len);
         if value.is_some() {
-            record(|expanded| &mut expanded.used);
+            self.note(name, USED);
         } else {
-            record(|expanded| &mut expanded.undefined);
+            self.note(name, UNDEFINED);
             if !provided_for {
-                record(|expanded| &mut expanded.undefined_plain);
+                self.note(name, UNDEFINED_PLAIN);
             }
         }
         value
+    }
+
+    /// Puts a name into one of the record's lists, once.
+    fn note(&mut self, name: &str, kind: u8) {
+        match self.seen.get_mut(name) {
+            Some(seen) if *seen & kind != 0 => return,
+            Some(seen) => *seen |= kind,
+            None => _ = self.seen.insert(name.to_owned(), kind),
+        }
+        let list = match kind {
+            USED => &mut self.record.used,
+            UNDEFINED => &mut self.record.undefined,
+            _ => &mut self.record.undefined_plain,
+        };
+        list.push(name.to_owned());
+    }
+
+    fn spend(&mut self, steps: usize) -> Result<(), ExpandError> {
+        self.record.cost = self.record.cost.saturating_add(steps);
+        if self.record.cost > MAX_COST { Err(ExpandError::Limit("costly")) } else { Ok(()) }
     }
 }
 

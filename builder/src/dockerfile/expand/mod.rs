@@ -26,6 +26,9 @@ pub struct Expanded {
     pub undefined: Vec<String>,
     /// The part of `undefined` that has no form which provides for it (`-`, `+` or `?`).
     pub undefined_plain: Vec<String>,
+    /// How much work it was, in characters looked at: for those who expand many words of a text that
+    /// nobody trusts.
+    pub cost: usize,
 }
 
 /// Why a word could not be expanded.
@@ -59,7 +62,8 @@ pub enum ExpandError {
         /// The message of the word, or the usual one.
         message: String,
     },
-    /// Substitutions within substitutions past any use, or a result past the limit.
+    /// Substitutions within substitutions past any use, a result past the limit, or patterns that would
+    /// take minutes.
     #[error("substitution is too {0}")]
     Limit(&'static str),
 }

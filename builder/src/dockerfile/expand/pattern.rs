@@ -45,6 +45,11 @@ impl Pattern {
         Ok(Self { elements })
     }
 
+    /// Steps that a match of the value takes.
+    pub(super) fn cost(&self, value: &str) -> usize {
+        value.len().saturating_mul(self.elements.len() + 1)
+    }
+
     /// The value without the shortest (or longest) prefix that matches.
     pub(super) fn trim_prefix<'v>(&self, value: &'v str, greedy: bool) -> &'v str {
         let chars: Vec<char> = value.chars().collect();

@@ -6,8 +6,10 @@
 //! and never fail a build.
 
 mod cache;
+mod from;
 mod rules;
 mod stages;
+mod state;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,9 +17,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use layer_store::Platform;
 
 use super::directives::check_controls;
+use super::expand::{ExpandError, Expanded};
+use super::suggest::nearest;
 use super::{CheckControls, Diagnostic, Dockerfile, Level, Source, Span, Word};
 use crate::ignore::Matcher;
 pub use rules::{RULES, Rule};
+pub use stages::looks_like_secret;
 
 /// What is known besides the text.
 pub struct LintContext<'a> {
@@ -29,8 +34,10 @@ pub struct LintContext<'a> {
     pub platform: Platform,
     /// The platform that is built on.
     pub build_platform: Platform,
-    /// `--target`: only this stage and what it needs is looked at. All stages without it.
+    /// `--target`: only this stage and what it needs is looked at.
     pub target: Option<String>,
+    /// Without a target: whether every stage is looked at, or what the last one needs.
+    pub all_stages: bool,
     /// In place of the file's `# check=` line.
     pub check: Option<CheckControls>,
     /// The context's ignore rules.
@@ -64,6 +71,7 @@ impl Default for LintContext<'_> {
             platform: Platform::host(),
             build_platform: Platform::host(),
             target: None,
+            all_stages: true,
             check: None,
             ignore: None,
             base: None,
@@ -87,7 +95,13 @@ impl CheckControls {
 pub fn lint(dockerfile: &Dockerfile, _source: &Source, context: &LintContext<'_>) -> Vec<Diagnostic> {
     let none = CheckControls::default();
     let controls = context.check.as_ref().or(dockerfile.directives.check.as_ref()).unwrap_or(&none);
-    let mut findings = Findings { controls, own_rules: context.own_rules, list: Vec::new() };
+    let mut findings = Findings {
+        controls,
+        own_rules: context.own_rules,
+        list: Vec::new(),
+        comparisons: COMPARISONS,
+        steps: STEPS,
+    };
     text::check(dockerfile, &mut findings);
     stages::check(dockerfile, context, &mut findings);
     if context.own_rules {
@@ -97,14 +111,59 @@ pub fn lint(dockerfile: &Dockerfile, _source: &Source, context: &LintContext<'_>
     findings.list
 }
 
-/// Collects findings that the controls let through.
+/// Names that are looked at for suggestions, over a whole file. Files of people need some hundreds.
+const COMPARISONS: usize = 200_000;
+
+/// Characters that expansion looks at, over a whole file: what variables that double each other grow to is not worth
+/// more.
+const STEPS: usize = 32 << 20;
+
+/// Collects findings that the controls let through, and knows how much may still be spent on finding them: where that
+/// is used up, by a file that no person wrote, the rules that would go on are silent.
 struct Findings<'a> {
     controls: &'a CheckControls,
     own_rules: bool,
     list: Vec<Diagnostic>,
+    comparisons: usize,
+    steps: usize,
 }
 
 impl Findings<'_> {
+    /// The nearest of the names, as long as there is something left to spend.
+    fn nearest<'c>(&mut self, word: &str, names: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+        let left = &mut self.comparisons;
+        let affordable = names.take_while(|_| {
+            *left = left.saturating_sub(1);
+            *left > 0
+        });
+        nearest(word, affordable)
+    }
+
+    /// Whether so many steps may still be made; they count as made.
+    fn afford_steps(&mut self, steps: usize) -> bool {
+        self.steps = self.steps.saturating_sub(steps);
+        self.steps > 0
+    }
+
+    /// An expansion, if it succeeds and may still be made.
+    fn afford(&mut self, expand: impl FnOnce() -> Result<Expanded, ExpandError>) -> Option<Expanded> {
+        if self.steps == 0 {
+            return None;
+        }
+        match expand() {
+            Ok(expanded) => {
+                self.afford_steps(expanded.cost + expanded.text.len());
+                Some(expanded)
+            }
+            Err(error) => {
+                if matches!(error, ExpandError::Limit(_)) {
+                    self.steps = 0;
+                }
+                None
+            }
+        }
+    }
+
     /// Reports a finding at a place; `local` are the controls above the instruction.
     fn report(
         &mut self,

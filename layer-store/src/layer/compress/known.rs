@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Compression;
 use crate::error::IoContext as _;
+use crate::store::records::{with_sum, without_sum};
 use crate::store::writing::Sync;
 use crate::{Descriptor, Digest, Error, Result, Store};
 
@@ -59,10 +60,12 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error).context("read", path),
         };
-        serde_json::from_slice(&bytes).map_err(|error| Error::Malformed {
+        let malformed = |reason: &str| Error::Malformed {
             what: "list of a layer's blobs",
-            reason: format!("{error}, in `{}`", path.display()),
-        })
+            reason: format!("{reason}, in `{}`", path.display()),
+        };
+        let bytes = without_sum(bytes).ok_or_else(|| malformed("its bytes are damaged"))?;
+        serde_json::from_slice(&bytes).map_err(|error| malformed(&error.to_string()))
     }
 
     pub(super) fn remember(&self, diff_id: &Digest, mut blob: KnownBlob) -> Result<()> {
@@ -94,6 +97,6 @@ impl Store {
         std::fs::create_dir_all(&directory).context("create", &directory)?;
         // Strings and numbers only, which serde_json cannot refuse.
         let bytes = serde_json::to_vec(&known).unwrap_or_default();
-        self.write_whole(&directory.join("blobs"), &bytes, Sync::Whole)
+        self.write_whole(&directory.join("blobs"), &with_sum(&bytes), Sync::Whole)
     }
 }

@@ -1,0 +1,188 @@
+//! From solved filesystems to finished images: configurations, names and outputs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use layer_store::manifest::media_type;
+use layer_store::store::{ImageRecord, PlatformImage};
+use layer_store::{Descriptor, Digest, ImageConfig, Store};
+use registry_client::Reference;
+
+use crate::build::{BuildRequest, Built, BuiltImage};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::event::{Event, Outcome};
+use crate::image;
+use crate::lower::{HistoryEntry, TargetImage};
+use crate::output::{self, ImageLayers, Output, Packed};
+use crate::solve::Solver;
+
+/// An image whose layers are known.
+pub(crate) struct FinishedImage {
+    /// What the caller learns.
+    pub(crate) built: BuiltImage,
+    /// What outputs need.
+    pub(crate) layers: ImageLayers,
+}
+
+impl Engine {
+    /// Solves the filesystem of an image, asks each step of its history when it was made, and puts the configuration
+    /// into the store.
+    pub(crate) async fn solve_target(
+        &self,
+        solver: &Solver,
+        request: &BuildRequest,
+        target: &TargetImage,
+    ) -> Result<FinishedImage> {
+        let filesystem = solver.solve(target.node).await?;
+        let mut times = HashMap::new();
+        for entry in &target.history {
+            if let HistoryEntry::Layer { node, .. } = entry
+                && let Some(created) = solver.solve(*node).await?.created.clone()
+            {
+                times.insert(*node, image::StepTime { created, name: solver.step_name(*node) });
+            }
+        }
+        let mut target = target.clone();
+        target.config.config.labels.extend(request.labels.clone());
+        let fallback = first_seen(&self.store, &target.config, &filesystem.layers)?;
+        let time = |node| times.get(&node).cloned();
+        let config = image::finish(&target, &filesystem.layers, &time, &fallback, request.epoch);
+        let config_bytes = config.to_bytes();
+        let id = self.store.put_blob(&config_bytes)?;
+        let size = config_bytes.len() as u64;
+        Ok(FinishedImage {
+            built: BuiltImage { platform: target.platform, id, size, config },
+            layers: ImageLayers { config_bytes, diff_ids: filesystem.layers.clone() },
+        })
+    }
+
+    /// Gives the images their names and writes the outputs.
+    pub(crate) async fn finish(
+        &self,
+        request: &BuildRequest,
+        images: &[FinishedImage],
+        solver: &Solver,
+        built: &mut Built,
+    ) -> Result<()> {
+        if request.outputs.is_empty() || !request.tags.is_empty() {
+            self.name(request, built)?;
+        }
+        for output in &request.outputs {
+            let step = solver.next_step();
+            let name = match output {
+                Output::Oci { .. } => "exporting to OCI layout",
+                Output::Docker { .. } => "exporting to Docker archive",
+                Output::Tar { .. } => "exporting the filesystem as tar",
+                Output::Local { .. } => "exporting the filesystem",
+                Output::Registry => "pushing",
+            };
+            let begun = std::time::Instant::now();
+            self.reporter.event(Event::StepStarted { step, name: name.to_owned() });
+            let result = self.produce(output, request, images, solver, built).await;
+            let outcome = if result.is_ok() { Outcome::Done } else { Outcome::Failed };
+            self.reporter.event(Event::StepFinished { step, outcome, elapsed: begun.elapsed() });
+            result?;
+        }
+        Ok(())
+    }
+
+    fn name(&self, request: &BuildRequest, built: &Built) -> Result<()> {
+        // An image without a name keeps one that nobody types, so that it is listed and collected as untagged.
+        let untagged = format!("<none>@{}", built.id);
+        let names: Vec<String> = match request.tags.as_slice() {
+            [] => vec![untagged],
+            tags => tags.iter().map(Reference::canonical).collect(),
+        };
+        let platforms = built.images.iter().map(|image| PlatformImage {
+            config: Descriptor::new(media_type::OCI_CONFIG, image.id, image.size),
+            manifest: None,
+            origin: None,
+        });
+        let platforms: Vec<PlatformImage> = platforms.collect();
+        for name in names {
+            let tagged = image::now();
+            self.store.tag(&ImageRecord { name, platforms: platforms.clone(), index: None, tagged })?;
+        }
+        Ok(())
+    }
+
+    async fn produce(
+        &self,
+        output: &Output,
+        request: &BuildRequest,
+        images: &[FinishedImage],
+        solver: &Solver,
+        built: &mut Built,
+    ) -> Result<()> {
+        let local = !matches!(output, Output::Registry);
+        if matches!(output, Output::Tar { .. } | Output::Local { .. }) {
+            let mut views = Vec::with_capacity(images.len());
+            for image in images {
+                solver.layers().bytes(&image.layers.diff_ids).await?;
+                let view = solver.layers().view(&image.layers.diff_ids).await?;
+                views.push((image.built.platform.clone(), view));
+            }
+            let (store, output) = (self.store.clone(), output.clone());
+            return Solver::blocking(move || output::write_filesystems(&store, &views, &output)).await;
+        }
+        if local {
+            for image in images {
+                solver.layers().tars(&image.layers.diff_ids).await?;
+            }
+        }
+        let packed = self.pack_images(request, images, local).await?;
+        built.manifest = Some(packed.manifest.descriptor());
+        if images.len() > 1 {
+            built.id = packed.manifest.digest();
+        }
+        if local {
+            let (store, output, tags) = (self.store.clone(), output.clone(), request.tags.clone());
+            let platform = match images {
+                [one] => Some(one.built.config.platform()),
+                _ => None,
+            };
+            return Solver::blocking(move || output::write(&store, &packed, platform, &tags, &output)).await;
+        }
+        if request.tags.is_empty() {
+            return Err(Error::Invalid {
+                message: "there is no name to push to".to_owned(),
+                help: Some("pass `-t REGISTRY/NAME:TAG`".to_owned()),
+            });
+        }
+        for target in &request.tags {
+            output::push(&self.client, &self.store, packed.clone(), target).await?;
+        }
+        Ok(())
+    }
+
+    /// The manifests of the images, under an index if there are several.
+    async fn pack_images(
+        &self,
+        request: &BuildRequest,
+        images: &[FinishedImage],
+        local: bool,
+    ) -> Result<Packed> {
+        let layers: Vec<_> =
+            images.iter().map(|image| (image.built.config.platform(), image.layers.clone())).collect();
+        let (store, packing): (Arc<Store>, _) = (self.store.clone(), request.packing);
+        Solver::blocking(move || output::pack_all(&store, &layers, packing, local)).await
+    }
+}
+
+/// When an image of this configuration and these layers was first made here: so that an image that has no step of
+/// its own is the same image when it is built again.
+fn first_seen(store: &Store, config: &ImageConfig, layers: &[Digest]) -> Result<String> {
+    let mut hasher = layer_store::digest::Hasher::default();
+    hasher.field("image").field(config.to_bytes());
+    for layer in layers {
+        hasher.field(layer.as_bytes());
+    }
+    let key = hasher.finish();
+    if let Some(time) = store.record("images-made", &key)?.and_then(|bytes| String::from_utf8(bytes).ok()) {
+        return Ok(time);
+    }
+    let now = image::now();
+    store.put_record("images-made", &key, now.as_bytes())?;
+    Ok(now)
+}

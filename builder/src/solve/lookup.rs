@@ -1,0 +1,69 @@
+//! Whether the result of a step is known: in the store first, then in the shared caches.
+
+use layer_store::Digest;
+
+use super::Solver;
+use super::record::{self, StepRecord};
+use crate::error::Result;
+use crate::explain::Verdict;
+use crate::graph::{CopySource, Node, Op};
+
+/// What looking for a step's result gave.
+#[derive(Debug, Clone)]
+pub(super) enum Lookup {
+    /// It is known.
+    Known {
+        /// The result.
+        record: StepRecord,
+        /// The shared cache that it is from; `None` for the store.
+        from: Option<String>,
+    },
+    /// It is not, or must not be used; never [`Verdict::Hit`].
+    Unknown(Verdict),
+}
+
+impl Solver {
+    /// Looks for the result of a step. Costs one small read where the store has it; shared caches are asked otherwise.
+    pub(super) async fn look_up(&self, node: &Node, key: Digest) -> Result<Lookup> {
+        let inner = &self.inner;
+        if node.no_cache {
+            return Ok(Lookup::Unknown(Verdict::Refused));
+        }
+        let store = inner.around.store.clone();
+        let (record, here) = Self::blocking(move || {
+            let record = record::read(&store, &key)?;
+            let here = record
+                .as_ref()
+                .is_some_and(|record| store.has_layer(&record.diff_id) && store.has_bytes(&record.diff_id));
+            Ok((record, here))
+        })
+        .await?;
+        let mut verdict = Verdict::Miss;
+        match record {
+            Some(record) if self.expired(node, &record) => {
+                verdict = Verdict::Expired { created: record.created };
+            }
+            Some(record) if here => return Ok(Lookup::Known { record, from: None }),
+            Some(_) => verdict = Verdict::Lost,
+            None => {}
+        }
+        Ok(Lookup::Unknown(verdict))
+    }
+
+    /// Whether a record is older than this build allows. What a COPY makes of files is as good as on its first day; a
+    /// command, or what came from elsewhere, may give something else today.
+    fn expired(&self, node: &Node, record: &StepRecord) -> bool {
+        let Some(ttl) = self.inner.around.cache_ttl else { return false };
+        let ages = match &node.op {
+            Op::Exec(_) => true,
+            Op::Copy(copy) => copy
+                .sources
+                .iter()
+                .any(|source| matches!(source, CopySource::Url { .. } | CopySource::Git(_))),
+            Op::Scratch | Op::Image(_) | Op::Workdir(_) => false,
+        };
+        let Ok(created) = record.created.parse::<jiff::Timestamp>() else { return ages };
+        let age = jiff::Timestamp::now().duration_since(created);
+        ages && age.unsigned_abs() > ttl
+    }
+}

@@ -1,0 +1,114 @@
+//! Images of the store: taking them in, and bringing their layers where only their names are here.
+
+use std::sync::Arc;
+
+use layer_store::manifest::ManifestContent;
+use layer_store::store::{ImageRecord, PlatformImage};
+use layer_store::{Digest, ImageConfig, Manifest, Store, View};
+
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::output::{self, ImageLayers, Packed, Packing, remember_remote};
+use crate::resolve::{RemoteBlob, assemble};
+use crate::solve::{Layers, Solver};
+
+/// The largest manifest or configuration that is read, in bytes.
+const DOCUMENT_LIMIT: u64 = 16 << 20;
+
+/// Gives an image a name and notes which blobs hold its layers. `manifest` may be an index, whose images that are here
+/// all become known. `origin` is the repository that it came from, `docker.io/library/debian`; `None` for one that came as
+/// a file. Documents have to be in the store; layers need not be.
+///
+/// # Errors
+///
+/// [`crate::Error::BadImage`] where configuration and manifest contradict each other.
+pub fn adopt(store: &Store, name: &str, manifest: &Manifest, origin: Option<&str>) -> Result<ImageRecord> {
+    let mut record = ImageRecord {
+        name: name.to_owned(),
+        platforms: Vec::new(),
+        index: None,
+        tagged: crate::image::now(),
+    };
+    match &manifest.content {
+        ManifestContent::Image { .. } => record.platforms.push(known(store, name, manifest, origin)?),
+        ManifestContent::Index { manifests, .. } => {
+            record.index = Some(manifest.descriptor());
+            for child in manifests {
+                // An index may name images that did not come along, and attestations that are no images.
+                let Ok(raw) = store.read_blob(&child.digest, DOCUMENT_LIMIT) else { continue };
+                let child = Manifest::parse(raw, Some(&child.media_type))?;
+                if matches!(&child.content, ManifestContent::Image { config, .. } if store.blob_size(&config.digest)?.is_some())
+                    && let Ok(platform) = known(store, name, &child, origin)
+                {
+                    record.platforms.push(platform);
+                }
+            }
+        }
+    }
+    store.tag(&record)?;
+    Ok(record)
+}
+
+/// One image of a record; the blobs of its layers are remembered.
+fn known(store: &Store, name: &str, manifest: &Manifest, origin: Option<&str>) -> Result<PlatformImage> {
+    let ManifestContent::Image { config: descriptor, .. } = &manifest.content else {
+        return Err(crate::Error::BadImage { name: name.to_owned(), reason: "it is an index".to_owned() });
+    };
+    let bytes = store.read_blob(&descriptor.digest, DOCUMENT_LIMIT)?;
+    let config = crate::resolve::parse_config(name, &bytes)?;
+    note_blobs(store, name, config, manifest, origin)?;
+    Ok(PlatformImage {
+        config: descriptor.clone(),
+        manifest: Some(manifest.descriptor()),
+        origin: origin.map(str::to_owned),
+    })
+}
+
+fn note_blobs(
+    store: &Store,
+    name: &str,
+    config: ImageConfig,
+    manifest: &Manifest,
+    origin: Option<&str>,
+) -> Result<()> {
+    // Checks that both name as many layers.
+    let resolved = assemble(name, config, Some(manifest), origin, manifest.digest())?;
+    let ManifestContent::Image { layers: blobs, .. } = &manifest.content else { return Ok(()) };
+    for (layer, blob) in resolved.base.layers.iter().zip(blobs) {
+        match &layer.remote {
+            Some(remote) => remember_remote(store, &layer.diff_id, remote)?,
+            None => store.remember_blob(&layer.diff_id, blob)?,
+        }
+    }
+    Ok(())
+}
+
+/// Where a layer may be fetched from, as far as the store remembers.
+pub(crate) fn remote(store: &Store, diff_id: &Digest) -> Result<Option<RemoteBlob>> {
+    let blobs = store.known_blobs(diff_id)?;
+    Ok(blobs.iter().find_map(|blob| {
+        let repository = output::origin(blob)?.name();
+        let (media_type, digest, size) = (blob.media_type.clone(), blob.digest, blob.size);
+        Some(RemoteBlob { media_type, digest, size, repository })
+    }))
+}
+
+impl Engine {
+    /// The filesystem of an image of the store. Layers are fetched where they never were; nothing is extracted.
+    pub async fn view(&self, config: &ImageConfig) -> Result<View> {
+        self.layers().view(&config.rootfs.diff_ids).await
+    }
+
+    /// The manifest of an image of the store, with every blob that it leads to here: fetched or compressed now, where
+    /// that was not needed before.
+    pub async fn pack(&self, config_bytes: Vec<u8>, packing: Packing) -> Result<Packed> {
+        let image = ImageLayers::of(config_bytes)?;
+        self.layers().tars(&image.diff_ids).await?;
+        let store = self.store.clone();
+        Solver::blocking(move || output::pack(&store, &image, packing, true)).await
+    }
+
+    fn layers(&self) -> Layers {
+        Layers::of_store(Arc::clone(&self.store), Arc::clone(&self.client))
+    }
+}

@@ -1,0 +1,20 @@
+//! `cargo xtask bench`: what rbuild costs beside the tools that people have, on this machine, in the same run.
+
+mod frame;
+mod store;
+mod sys;
+
+use anyhow::{Result, bail};
+
+/// Runs the benchmark that is named, or all of them.
+pub(crate) fn run(words: &[String]) -> Result<()> {
+    let reports = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => vec![store::run()?],
+        ["store"] => vec![store::run()?],
+        _ => bail!("there is no benchmark `{}`; there is `store`", words.join(" ")),
+    };
+    for report in &reports {
+        report.show()?;
+    }
+    Ok(())
+}
