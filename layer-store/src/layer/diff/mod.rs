@@ -4,9 +4,10 @@
 //!
 //! - An entry that is as it is below, in kind, mode, owner, time, attributes, bytes and hard links, is left out, even if
 //!   it was written anew: so both ways of finding out give one layer.
-//! - The directories above an entry come with it; others only if they changed themselves. The root never does.
-//! - What is gone is a whiteout, one for a directory with all that was in it. A directory that lost all that it had,
-//!   if that were two names or more, is opaque instead, which says the same in one entry.
+//! - The directories above an entry come with it; others only if they changed themselves, in more than the time, as
+//!   with BuildKit. The root never does.
+//! - What is gone is a whiteout, one for a directory with all that was in it. No directory is opaque, as with BuildKit:
+//!   not every reader of layers knows how to hide what is below.
 //! - Times are whole seconds. Sockets are left out; an attribute is kept if it says the same on any machine.
 
 use std::collections::HashMap;
@@ -22,7 +23,7 @@ use super::pipeline::{self, Stream};
 use super::tree::{TreeWriter, beneath};
 use super::{DiffOptions, Form, tar};
 use crate::error::IoContext as _;
-use crate::index::{Builder, Entry, Kind, PathBytes, path};
+use crate::index::{Entry, Kind, Known, PathBytes, Seen, path};
 use crate::store::Ownership;
 use crate::store::writing::{Sync, Unnamed};
 use crate::{Digest, Error, Index, Result, Store, View};
@@ -166,7 +167,7 @@ struct Diff<'a, 's, 'o> {
     tree: Option<TreeWriter>,
     headers: Vec<u8>,
     entries: Vec<Entry>,
-    inline: Vec<(PathBytes, Vec<u8>)>,
+    known: Known,
     /// Directories on the way to the present one that have no entry yet, outermost first.
     waiting: Vec<Entry>,
     /// The first entry of each file with several names, by device and inode.
@@ -205,7 +206,7 @@ impl<'a, 's, 'o> Diff<'a, 's, 'o> {
             tree: None,
             headers: Vec::new(),
             entries: Vec::new(),
-            inline: Vec::new(),
+            known: Known::default(),
             waiting: Vec::new(),
             links: HashMap::new(),
             links_below: None,
@@ -222,7 +223,7 @@ impl<'a, 's, 'o> Diff<'a, 's, 'o> {
         let Kind::File { size, .. } = entry.kind else { return self.emit_one(entry) };
         self.put_header(&entry)?;
         entry.kind = Kind::File { size, offset: self.stream.position() };
-        let mut inline = Builder::wants_inline(&entry.path, size).then(Vec::new);
+        let mut seen = Seen::new(&entry.path, size);
         let mut copy = match &mut self.tree {
             Some(tree) => Some(File::from(tree.file(&entry)?)),
             None => None,
@@ -237,9 +238,7 @@ impl<'a, 's, 'o> Diff<'a, 's, 'o> {
             None => &mut nothing,
         };
         let read = self.stream.put_file(source, size, |bytes| {
-            if let Some(inline) = &mut inline {
-                inline.extend_from_slice(bytes);
-            }
+            seen.update(bytes);
             match &mut copy {
                 Some(copy) if !cloned => io::Write::write_all(copy, bytes),
                 _ => Ok(()),
@@ -250,7 +249,7 @@ impl<'a, 's, 'o> Diff<'a, 's, 'o> {
         if let (Some(tree), Some(copy)) = (&mut self.tree, copy) {
             tree.finish_file(&entry, &OwnedFd::from(copy))?;
         }
-        self.inline.extend(inline.map(|bytes| (entry.path.clone(), bytes)));
+        self.known.take(self.entries.len(), &entry.path, seen);
         self.entries.push(entry);
         Ok(())
     }
@@ -273,7 +272,7 @@ impl<'a, 's, 'o> Diff<'a, 's, 'o> {
 
     fn finish(mut self) -> Result<(Index, Vec<Ownership>)> {
         self.stream.put(&tar::END);
-        let index = Index::canonical(self.entries, self.inline, self.stream.position());
+        let index = Index::canonical(self.entries, self.known, self.stream.position());
         let owners = self.tree.take().map(|tree| tree.finish(&index)).transpose()?;
         Ok((index, owners.unwrap_or_default()))
     }
