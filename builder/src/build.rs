@@ -11,6 +11,7 @@ use layer_store::{Descriptor, Digest, ImageConfig, Platform};
 use registry_client::Reference;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Budget;
 use crate::check::Asked;
 use crate::context::{LocalContext, StatIndex};
 use crate::copy::Fetched;
@@ -58,6 +59,8 @@ pub struct BuildRequest {
     pub jobs: usize,
     /// `SOURCE_DATE_EPOCH`, in seconds.
     pub epoch: Option<i64>,
+    /// How many bytes of disk the store may take; a build that needs more fails.
+    pub max_used_space: Option<u64>,
     /// Secrets and agents.
     pub secrets: Secrets,
     /// The age from which the stored result of a command is not used any more.
@@ -108,23 +111,49 @@ impl BuildRequest {
 impl Engine {
     /// Builds an image. `cancel` stops it: nothing is left running and nothing half-written is used. What became of
     /// each step is kept in the store, whether the build succeeds or not (see [`crate::explain::last`]).
-    pub async fn build(&self, mut request: BuildRequest, cancel: CancellationToken) -> Result<Built> {
-        let (parsed, mut warnings) = parse(&request)?;
-        let _in_use = self.store.in_use()?;
+    pub async fn build(&self, request: BuildRequest, cancel: CancellationToken) -> Result<Built> {
+        let (parsed, warnings) = parse(&request)?;
+        let budget = Budget::new(self.store.clone(), request.max_used_space);
+        let in_use = self.store.in_use()?;
+        let built = self.build_within(&parsed, request, warnings, &budget, cancel).await;
+        drop(in_use);
+        // Also what a failed build leaves; its own error is the one to tell.
+        let store = self.store.clone();
+        let kept = Solver::blocking(move || {
+            // What killed builds left; nobody waits for it, so a failure can wait for the next build or `prune`.
+            let _ = store.tidy();
+            budget.keep()
+        })
+        .await;
+        let built = built?;
+        kept.map(|()| built)
+    }
+
+    async fn build_within(
+        &self,
+        parsed: &Dockerfile,
+        mut request: BuildRequest,
+        mut warnings: Vec<Diagnostic>,
+        budget: &Budget,
+        cancel: CancellationToken,
+    ) -> Result<Built> {
         let resolver = Resolver::new(self.store.clone(), self.client.clone(), request.pull);
-        let lowering = lower(&parsed, &request.options, &resolver);
-        let Lowered { graph, images, also, epoch, warnings: more, .. } = tokio::select! {
+        let lowering = lower(parsed, &request.options, &resolver);
+        let Lowered { graph, images, also, epoch, warnings: more, declared, .. } = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Error::Cancelled),
             lowered = lowering => lowered?,
         };
-        warnings.extend(findings(&request, &parsed, &resolver)?);
+        warnings.extend(findings(&request, parsed, &resolver)?);
         warnings.extend(more);
         request.epoch = request.epoch.or(epoch);
+        for message in crate::check::unused_arguments(&request, &declared) {
+            self.reporter.event(Event::Warning { message });
+        }
         let counter = Arc::new(Counter::new(self.reporter.clone()));
         let started = format!("{:.9}", jiff::Timestamp::now());
         let (solver, indexes) =
-            self.solver(&request, request.epoch, Arc::new(graph), counter.clone(), &cancel)?;
+            self.solver(&request, request.epoch, Arc::new(graph), counter.clone(), budget.clone(), &cancel)?;
         let solved = self.solve(&solver, &request, &images, &also).await;
         self.report(&request, &solver, started)?;
         let images = solved.map_err(|error| solver.cause(error))?;
@@ -156,6 +185,7 @@ impl Engine {
         epoch: Option<i64>,
         graph: Arc<Graph>,
         reporter: Arc<dyn Reporter>,
+        budget: Budget,
         cancel: &CancellationToken,
     ) -> Result<(Solver, Vec<Arc<StatIndex>>)> {
         let (contexts, indexes) = self.contexts(request)?;
@@ -170,6 +200,7 @@ impl Engine {
             jobs: request.jobs,
             epoch,
             cache_ttl: request.cache_ttl,
+            budget,
             cancel: cancel.child_token(),
         };
         Ok((Solver::new(graph, around), indexes))

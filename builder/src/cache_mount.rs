@@ -75,7 +75,7 @@ pub(crate) fn open(store: &Store, request: &Request) -> Result<Cache> {
 }
 
 fn make(store: &Store, request: &Request, key: &Digest) -> Result<PathBuf> {
-    let path = store.root().join("mounts").join(key.hex());
+    let path = store.mount(key, &request.id)?;
     let failed = |action: &'static str, source: std::io::Error| Error::File {
         action,
         path: path.display().to_string(),
@@ -85,7 +85,8 @@ fn make(store: &Store, request: &Request, key: &Digest) -> Result<PathBuf> {
         Ok(()) => {
             if let Some((view, source)) = &request.seed {
                 let part = view.resolve(source.trim_start_matches('/').as_bytes(), true)?.path;
-                if let Err(error) = crate::output::directory::write_part(store, view, &part, &path) {
+                let entries = crate::output::flat::entries(view, &part, None);
+                if let Err(error) = crate::output::directory::write(store, entries, &path) {
                     // Half a seed is none.
                     let _ = fs::remove_dir_all(&path);
                     return Err(error);

@@ -1,15 +1,17 @@
 //! What the lint rules have to say about a build, without building.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use layer_store::{ImageConfig, Platform, Store};
 
 use crate::build::BuildRequest;
 use crate::dockerfile::ast::{CheckControls, Dockerfile};
+use crate::dockerfile::globals::Globals;
 use crate::dockerfile::lint::{BaseImage, BaseLookup, LintContext, lint};
-use crate::dockerfile::{self, Diagnostic};
+use crate::dockerfile::{self, Diagnostic, nearest};
 use crate::error::{Error, Result};
 use crate::ignore::Matcher;
+use crate::lower::args::PROXIES;
 use crate::resolve;
 
 /// The build argument that stands in place of a file's `# check=` line.
@@ -31,6 +33,31 @@ pub fn check(request: &BuildRequest, store: Option<&Store>) -> Result<Vec<Diagno
     findings.extend(asked.lints(&parsed)?);
     findings.sort_by_key(|finding| (finding.span.start, finding.span.end));
     Ok(findings)
+}
+
+/// Build arguments of a request that nothing declares: neither the Dockerfile nor one of `others`, which are those of
+/// triggers. Each with the name that was probably meant. Arguments that need no declaration are not among them.
+pub fn unused_arguments(request: &BuildRequest, others: &BTreeSet<String>) -> Vec<String> {
+    let (parsed, _) = dockerfile::parse(&request.dockerfile);
+    let options = &request.options;
+    // Which platform it is does not change which names are known.
+    let platform = options.platforms.first().unwrap_or(&options.build_platform);
+    let (globals, _) = Globals::new(&parsed, options.given(platform, None));
+    let declared: BTreeSet<&str> = parsed.arguments().chain(others.iter().map(String::as_str)).collect();
+    let special = |name: &str| {
+        PROXIES.as_flattened().contains(&name) || name.starts_with("BUILDKIT_") || name == "SOURCE_DATE_EPOCH"
+    };
+    let unused = request
+        .options
+        .build_args
+        .keys()
+        .filter(|name| !declared.contains(name.as_str()) && !special(name) && !globals.knows(name));
+    unused
+        .map(|name| match nearest(name, declared.iter().copied()) {
+            Some(near) => format!("the build argument `{name}` is not used; did you mean `{near}`?"),
+            None => format!("the build argument `{name}` is not used"),
+        })
+        .collect()
 }
 
 /// What the rules are asked about, and how.

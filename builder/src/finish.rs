@@ -123,8 +123,8 @@ impl Engine {
                 let view = solver.layers().view(&image.layers.diff_ids).await?;
                 views.push((image.built.platform.clone(), view));
             }
-            let (store, output) = (self.store.clone(), output.clone());
-            return Solver::blocking(move || output::write_filesystems(&store, &views, &output)).await;
+            let (store, output, epoch) = (self.store.clone(), output.clone(), request.epoch);
+            return Solver::blocking(move || output::write_filesystems(&store, &views, &output, epoch)).await;
         }
         if local {
             for image in images {

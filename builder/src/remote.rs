@@ -89,7 +89,7 @@ impl Engine {
         let source = match context {
             NamedContext::Git(git) => CopySource::Git(GitSource::clone(git)),
             NamedContext::Archive(digest) => CopySource::Archive(*digest),
-            NamedContext::Directory | NamedContext::Image(_) => {
+            NamedContext::Directory | NamedContext::Image(_) | NamedContext::Layout(_) => {
                 return Err(Error::Internal("this context is not remote".to_owned()));
             }
         };
@@ -108,6 +108,7 @@ impl Engine {
                 jobs: 1,
                 epoch: None,
                 cache_ttl: None,
+                budget: crate::budget::Budget::new(self.store.clone(), None),
                 cancel: CancellationToken::new(),
             },
         );

@@ -10,11 +10,13 @@ use layer_store::store::ImageRecord;
 use layer_store::{Descriptor, Digest, ImageConfig, Manifest, Platform, Store};
 use registry_client::{Client, Reference};
 
+use crate::context::layout::LayoutSource;
 use crate::error::{Error, Result};
+use crate::solve::Solver;
 use crate::stored::adopt;
 
 /// The largest manifest or configuration that is read, in bytes.
-const DOCUMENT_LIMIT: u64 = 16 << 20;
+pub(crate) const DOCUMENT_LIMIT: u64 = 16 << 20;
 
 /// The layers of an image, and where those that are not in the store can be fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -86,7 +88,14 @@ pub struct Resolver {
     client: Arc<Client>,
     pull: Pull,
     keeps: bool,
-    known: std::sync::Mutex<HashMap<(String, Platform), Pending>>,
+    known: std::sync::Mutex<HashMap<(ImageSource, Platform), Pending>>,
+}
+
+/// What an image is resolved from: a name can only be that of an image, however it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum ImageSource {
+    Name(String),
+    Layout(LayoutSource),
 }
 
 type Pending = Shared<BoxFuture<'static, Result<Arc<Resolved>>>>;
@@ -106,18 +115,31 @@ impl Resolver {
 
     /// Resolves `name` (as in FROM) for `platform`. Asks a registry at most once for each name.
     pub fn resolve(&self, name: &str, platform: &Platform) -> Pending {
+        self.once(ImageSource::Name(name.to_owned()), platform, || {
+            let (store, client) = (self.store.clone(), self.client.clone());
+            let (pull, keeps) = (self.pull, self.keeps);
+            let (name, platform) = (name.to_owned(), platform.clone());
+            async move { resolve(&store, &client, pull, keeps, &name, &platform).await.map(Arc::new) }.boxed()
+        })
+    }
+
+    /// Takes in the image of a layout, once.
+    pub fn resolve_layout(&self, layout: &LayoutSource, platform: &Platform) -> Pending {
+        self.once(ImageSource::Layout(layout.clone()), platform, || {
+            let (store, layout, platform) = (self.store.clone(), layout.clone(), platform.clone());
+            async move { Solver::blocking(move || layout.resolve(&store, &platform).map(Arc::new)).await }
+                .boxed()
+        })
+    }
+
+    fn once(
+        &self,
+        source: ImageSource,
+        platform: &Platform,
+        resolve: impl FnOnce() -> BoxFuture<'static, Result<Arc<Resolved>>>,
+    ) -> Pending {
         let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        known
-            .entry((name.to_owned(), platform.clone()))
-            .or_insert_with(|| {
-                let (store, client) = (self.store.clone(), self.client.clone());
-                let (pull, keeps) = (self.pull, self.keeps);
-                let (name, platform) = (name.to_owned(), platform.clone());
-                async move { resolve(&store, &client, pull, keeps, &name, &platform).await.map(Arc::new) }
-                    .boxed()
-                    .shared()
-            })
-            .clone()
+        known.entry((source, platform.clone())).or_insert_with(|| resolve().shared()).clone()
     }
 }
 
@@ -125,7 +147,7 @@ impl Resolver {
     /// The configuration of an image that was resolved before; asks nobody.
     pub(crate) fn known(&self, name: &str, platform: &Platform) -> Option<ImageConfig> {
         let known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let pending = known.get(&(name.to_owned(), platform.clone()))?;
+        let pending = known.get(&(ImageSource::Name(name.to_owned()), platform.clone()))?;
         Some(pending.peek()?.as_ref().ok()?.config.clone())
     }
 }
@@ -147,6 +169,7 @@ async fn resolve(
     if matches!(pull, Pull::Missing | Pull::Never)
         && let Some(resolved) = here()?
     {
+        store.used_image(&reference.canonical());
         return Ok(resolved);
     }
     if pull == Pull::Never {

@@ -136,6 +136,12 @@ impl From<layer_store::Error> for Failure {
     }
 }
 
+impl From<builder::Error> for Failure {
+    fn from(error: builder::Error) -> Self {
+        Self::of(&error).hint(error.hint())
+    }
+}
+
 impl From<registry_client::Error> for Failure {
     fn from(error: registry_client::Error) -> Self {
         Self::of(&error).hint(error.hint())

@@ -336,3 +336,28 @@ fn what_a_dockerfile_offers_is_listed() {
     assert_eq!(missing.status, Some(1));
     assert!(missing.err.contains("did you mean `target`?"), "{}", missing.err);
 }
+
+#[test]
+fn a_build_argument_that_nothing_declares_is_named() {
+    let project = Project::new(
+        "ARG BASE=scratch\nFROM scratch AS unused\nARG VERSION\nFROM ${BASE}\nONBUILD ARG LATER\nARG TARGETARCH\n",
+    );
+    for words in [&["-t", "app:1", "."][..], &["check"]] {
+        let arguments =
+            ["BASE=scratch", "VERSION=1", "LATER=1", "TARGETARCH=x", "HTTP_PROXY=http://x", "no_proxy=x"];
+        let silent =
+            arguments.iter().chain(&["BUILDKIT_INLINE_CACHE=1", "SOURCE_DATE_EPOCH=1", "TARGETOS=linux"]);
+        let mut all = words.to_vec();
+        all.extend(silent.flat_map(|argument| ["--build-arg", argument]));
+        let answer = project.run(&all);
+        assert!(!answer.err.contains("is not used"), "{words:?}\n{}", answer.err);
+        let mut wrong = words.to_vec();
+        wrong.extend(["--build-arg", "VERSOIN=1", "--build-arg", "NOTHING=1"]);
+        let answer = project.run(&wrong);
+        for message in
+            ["`VERSOIN` is not used; did you mean `VERSION`?", "the build argument `NOTHING` is not used"]
+        {
+            assert!(answer.err.contains(message), "{words:?}\n{}", answer.err);
+        }
+    }
+}

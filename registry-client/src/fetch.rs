@@ -40,6 +40,32 @@ impl Client {
         Err(trail.end())
     }
 
+    /// The size of a blob in bytes, by one HEAD; `None` where no endpoint has it.
+    pub async fn blob_size(&self, reference: &Reference, digest: Digest) -> Result<Option<u64>, Error> {
+        let plan = self.settings().hosts.plan(reference)?;
+        let mut trail = Trail::new(Operation::Check, reference);
+        let mut missing = false;
+        for endpoint in plan.for_blobs() {
+            let place = place(Operation::Check, endpoint, reference, Some(digest));
+            let mut call = blob_call(endpoint, &place, digest);
+            call.method = Method::HEAD;
+            let result = self.transport.send(&call).await;
+            match result {
+                Ok(answer) if answer.status.is_success() => match answer.content_length() {
+                    Some(size) => return Ok(Some(size)),
+                    None => {
+                        let reason = "it does not say how long the blob is".to_owned();
+                        trail.note(endpoint, Error::Answer { place: Box::new(place), reason })?;
+                    }
+                },
+                Ok(answer) if answer.status == StatusCode::NOT_FOUND => missing = true,
+                Ok(answer) => trail.note(endpoint, answer.refused(&place))?,
+                Err(error) => trail.note(endpoint, error)?,
+            }
+        }
+        if missing { Ok(None) } else { Err(trail.end()) }
+    }
+
     /// A blob into the store, or another directory of blobs: verified while it streams, going on from what an earlier try left, tried at each endpoint.
     ///
     /// `started` gets the ingest before the first byte is asked for, so that the caller can follow it; it is not called

@@ -65,6 +65,10 @@ fn refused(place: &Place, refusal: &Refusal) -> Option<String> {
             "check the name and the tag; a private repository may also answer like this without a login"
                 .to_owned(),
         ),
+        405 if place.operation == Operation::Delete => Some(
+            "the registry has deletion switched off (distribution: REGISTRY_STORAGE_DELETE_ENABLED=true switches it on)"
+                .to_owned(),
+        ),
         413 => Some("a proxy before the registry limits the size of requests".to_owned()),
         _ => None,
     }

@@ -21,6 +21,9 @@ pub struct ClientSettings {
     pub user_agent: String,
     /// PEM files with certificate authorities to trust beside the system's.
     pub extra_ca: Vec<PathBuf>,
+    /// A certificate of the client's own and its key, PEM files, for hosts that have none of their own in a certs.d
+    /// directory or settings file. Shown only to a registry that asks for one.
+    pub client_certificate: Option<(PathBuf, PathBuf)>,
     /// How often a request that failed for a passing reason is tried again.
     pub retries: u32,
     /// How long a connection to an upstream registry may take.
@@ -47,6 +50,7 @@ impl Default for ClientSettings {
             proxies: ProxySettings::default(),
             user_agent: concat!("rbuild/", env!("CARGO_PKG_VERSION")).to_owned(),
             extra_ca: Vec::new(),
+            client_certificate: None,
             retries: 4,
             connect_timeout: Duration::from_secs(10),
             mirror_connect_timeout: Duration::from_secs(2),

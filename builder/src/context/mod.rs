@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 pub mod git;
 mod hash;
+pub mod layout;
 mod local;
 mod stat_index;
 

@@ -18,6 +18,23 @@ pub struct Dockerfile {
 }
 
 impl Dockerfile {
+    /// The names that every `ARG` declares, those of triggers too.
+    pub fn arguments(&self) -> impl Iterator<Item = &str> {
+        let stages = self.stages.iter().flat_map(|stage| &stage.instructions);
+        self.meta_args
+            .iter()
+            .chain(stages)
+            .flat_map(|instruction| {
+                let kind = match &instruction.kind {
+                    InstructionKind::OnBuild(OnBuild { instruction: Some(trigger), .. }) => &trigger.kind,
+                    kind => kind,
+                };
+                let InstructionKind::Arg(declarations) = kind else { return &[][..] };
+                declarations.as_slice()
+            })
+            .map(|declaration| declaration.name.as_str())
+    }
+
     /// The stage that a `FROM`, `--from` or `--target` of that name means (any case), the last one
     /// if several share it. Cost: linear; [`StageGraph`](super::stages::StageGraph) is for many names.
     pub fn stage(&self, name: &str) -> Option<&Stage> {

@@ -28,18 +28,23 @@ pub struct NewLayer {
 
 impl Engine {
     /// Takes a layer's tar in, plain or compressed with gzip or zstd, and checks that it is one. What is compressed stays
-    /// as it is, byte for byte; a plain tar is compressed as `packing` says.
+    /// as it is, byte for byte; a plain tar is compressed as `packing` says. `name` is for people.
     pub async fn take_layer(
         &self,
         mut input: impl Read + Send + 'static,
-        created_by: String,
+        name: &str,
         packing: Packing,
     ) -> Result<NewLayer> {
         let store = Arc::clone(&self.store);
+        let (name, created_by) = (name.to_owned(), format!("rbuild append {name}"));
         blocking(move || {
             let mut blob = store.put_stream(&mut input)?;
-            let diff_id = diff_id(&store, &blob)?;
-            store.apply(&mut store.open_blob(&blob.digest)?, &diff_id, Form::Index)?;
+            let checked = diff_id(&store, &blob).and_then(|diff_id| {
+                store.apply(&mut store.open_blob(&blob.digest)?, &diff_id, Form::Index)?;
+                Ok(diff_id)
+            });
+            let diff_id = checked
+                .map_err(|error| Error::invalid(format!("`{name}` is not the tar of a layer: {error}")))?;
             kind(&store, &blob, &diff_id)?.clone_into(&mut blob.media_type);
             store.remember_blob(&diff_id, &blob)?;
             if diff_id == blob.digest {

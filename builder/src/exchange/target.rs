@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use layer_store::layout::{ExportImage, LayoutDirectory, create_directory};
 use layer_store::manifest::ManifestContent;
-use layer_store::store::{ImageRecord, PlatformImage};
 use layer_store::{Blobs, Digest, ImageConfig, Manifest, archive, layout};
 use registry_client::{Copied, Plan, Platforms, Reference, Repository, Supply, Tree};
 
@@ -152,8 +151,13 @@ impl Engine {
                 }
                 Location::Store(_) => {
                     for (tree, name) in &images {
-                        let name = name.clone().unwrap_or_default();
-                        store.tag(&record(tree, name, origin.as_deref())?)?;
+                        let name = name.as_deref().unwrap_or_default();
+                        if !tree.images().any(is_image) {
+                            return Err(Error::invalid(format!(
+                                "`{name}` is an artifact, and the store keeps images"
+                            )));
+                        }
+                        crate::stored::adopt(&store, name, tree.top(), origin.as_deref())?;
                     }
                     Ok(())
                 }
@@ -229,26 +233,6 @@ fn export(tree: &Tree, name: Option<&String>, store: &layer_store::Store) -> Exp
         ManifestContent::Index { .. } => None,
     };
     ExportImage { manifest, platform, names: name.into_iter().cloned().collect() }
-}
-
-fn record(tree: &Tree, name: String, origin: Option<&str>) -> Result<ImageRecord> {
-    let platforms: Vec<PlatformImage> = tree
-        .images()
-        .filter_map(|manifest| match &manifest.content {
-            ManifestContent::Image { config, .. } if is_image(manifest) => Some(PlatformImage {
-                config: config.clone(),
-                manifest: Some(manifest.descriptor()),
-                origin: origin.map(str::to_owned),
-            }),
-            _ => None,
-        })
-        .collect();
-    if platforms.is_empty() {
-        return Err(Error::invalid(format!("`{name}` is an artifact, and the store keeps images")));
-    }
-    let top = tree.top();
-    let index = matches!(top.content, ManifestContent::Index { .. }).then(|| top.descriptor());
-    Ok(ImageRecord { name, platforms, index, tagged: crate::image::now() })
 }
 
 /// Whether a manifest is that of an image, and neither an artifact nor an attestation.

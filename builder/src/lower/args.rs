@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 
 /// Build arguments that need no declaration: they reach commands, in upper and in lower case, and neither the cache
 /// nor the history.
-const PROXIES: [[&str; 2]; 5] = [
+pub(crate) const PROXIES: [[&str; 2]; 5] = [
     ["HTTP_PROXY", "http_proxy"],
     ["HTTPS_PROXY", "https_proxy"],
     ["FTP_PROXY", "ftp_proxy"],

@@ -20,6 +20,7 @@ impl Lowering<'_> {
                 (None, Some(default)) => Some(state.expand(default, self.escape())?),
                 (None, None) => self.globals.value(name).map(str::to_owned),
             };
+            self.declared.insert(name.clone());
             let _ = write!(line, " {name}");
             if let Some(value) = &value {
                 let _ = write!(line, "={value}");

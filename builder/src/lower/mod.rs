@@ -10,18 +10,20 @@ mod names;
 mod run;
 mod stage;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use layer_store::{Digest, ImageConfig, Platform};
 
 use crate::context::git::GitSource;
+use crate::context::layout::LayoutSource;
 use crate::dockerfile::ast::{Dockerfile, Stage};
 use crate::dockerfile::globals::Globals;
 use crate::dockerfile::stages::StageGraph;
 use crate::dockerfile::{Diagnostic, Span};
 use crate::error::{Error, Result};
 use crate::graph::{CopyOp, CopySource, ExecSettings, Graph, Network, Node, NodeId, Op, Unpack};
-use crate::resolve::Resolver;
+use crate::resolve::{Resolved, Resolver};
 
 use registry_client::Reference;
 
@@ -64,6 +66,8 @@ pub enum NamedContext {
     Directory,
     /// An image.
     Image(String),
+    /// An image of an OCI layout in a directory.
+    Layout(LayoutSource),
     /// A git repository.
     Git(GitSource),
     /// An archive that was spooled before the build, by the digest of its bytes.
@@ -97,6 +101,8 @@ pub struct Lowered {
     pub epoch: Option<i64>,
     /// What should be known about the Dockerfile.
     pub warnings: Vec<Diagnostic>,
+    /// The names that an ARG of a stage or of a base image's trigger declared.
+    pub declared: BTreeSet<String>,
 }
 
 /// What a build has to do of a stage.
@@ -167,6 +173,7 @@ pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &R
                 uses: HashMap::new(),
                 open: Vec::new(),
                 warnings: Vec::new(),
+                declared: BTreeSet::new(),
             };
             // Registries answer for all platforms side by side.
             pass.prefetch(&pass.needed(*index));
@@ -180,6 +187,7 @@ pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &R
         stages: Vec::new(),
         epoch: None,
         warnings: Vec::new(),
+        declared: BTreeSet::new(),
     };
     let last = targets.len();
     for (at, (index, mut pass)) in passes.into_iter().enumerate() {
@@ -202,6 +210,7 @@ pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &R
         }
         report(&mut lowered.stages, dockerfile, pass.platform, pass.uses);
         lowered.graph = pass.graph;
+        lowered.declared.extend(pass.declared);
         for warning in pass.warnings {
             if !lowered.warnings.contains(&warning) {
                 lowered.warnings.push(warning);
@@ -279,6 +288,7 @@ struct Lowering<'a> {
     /// The stages that are being worked out, the innermost last.
     open: Vec<usize>,
     warnings: Vec<Diagnostic>,
+    declared: BTreeSet<String>,
 }
 
 /// Triggers may need stages whose own triggers need stages, so deep at most.
@@ -422,6 +432,10 @@ impl Lowering<'_> {
                 NamedContext::Image(image) => {
                     self.image_node(&image, &state.platform, span).await.map(Origin::Node)
                 }
+                NamedContext::Layout(layout) => {
+                    let resolved = self.resolve_layout(&layout, &state.platform, span).await?;
+                    Ok(Origin::Node(self.resolved_node(&layout.to_string(), &resolved, span)))
+                }
                 _ => Ok(self.context(&key)),
             };
         }
@@ -512,26 +526,32 @@ impl Lowering<'_> {
             return Ok(self.scratch());
         }
         let resolved = self.resolve(name, platform, span).await?;
-        Ok(self.insert(Node {
+        Ok(self.resolved_node(name, &resolved, span))
+    }
+
+    fn resolved_node(&mut self, name: &str, resolved: &Resolved, span: Span) -> NodeId {
+        self.insert(Node {
             name: format!("FROM {name}@{}", resolved.digest),
             op: Op::Image(resolved.base.clone()),
             span: Some(span),
             stage: None,
             no_cache: false,
-        }))
+        })
     }
 
-    async fn resolve(
+    async fn resolve(&self, name: &str, platform: &Platform, span: Span) -> Result<Arc<Resolved>> {
+        let resolved = self.resolver.resolve(name, platform).await;
+        resolved.map_err(|source| unresolved(name, span, source))
+    }
+
+    async fn resolve_layout(
         &self,
-        name: &str,
+        layout: &LayoutSource,
         platform: &Platform,
         span: Span,
-    ) -> Result<std::sync::Arc<crate::resolve::Resolved>> {
-        self.resolver.resolve(name, platform).await.map_err(|source| Error::Step {
-            name: format!("FROM {name}"),
-            span: Some(span),
-            source: std::sync::Arc::new(source),
-        })
+    ) -> Result<Arc<Resolved>> {
+        let resolved = self.resolver.resolve_layout(layout, platform).await;
+        resolved.map_err(|source| unresolved(&layout.to_string(), span, source))
     }
 
     fn scratch(&mut self) -> NodeId {
@@ -560,6 +580,10 @@ impl Lowering<'_> {
             tokio::spawn(self.resolver.resolve(image, &platform));
         }
     }
+}
+
+fn unresolved(name: &str, span: Span, source: Error) -> Error {
+    Error::Step { name: format!("FROM {name}"), span: Some(span), source: Arc::new(source) }
 }
 
 /// Adds the filesystem that a remote context is.

@@ -5,11 +5,11 @@ use super::files::absolute;
 use super::metadata::shell;
 use super::stage::StageState;
 use super::{Lowering, Origin, at};
-use crate::dockerfile::Span;
 use crate::dockerfile::ast::{Instruction, Run, Script, Word};
 use crate::dockerfile::expand::{Scope, expand};
 use crate::dockerfile::mount::{Mount, Sharing as WrittenSharing, parse_mount_with};
-use crate::error::Result;
+use crate::dockerfile::{Diagnostic, Span};
+use crate::error::{Error, Result};
 use crate::graph::{
     CopyOp, CopySource, Exec, ExecMount, ExecMountKind, InlineFile, Network, Node, NodeId, Op, Sharing,
     Unpack,
@@ -24,7 +24,15 @@ impl Lowering<'_> {
         span: Span,
     ) -> Result<()> {
         if let Some(device) = run.devices.first() {
-            return Err(at(device.span, "`RUN --device` is not supported yet"));
+            let mut error = Diagnostic::error(
+                device.span,
+                "`RUN --device` is not possible: the sandbox has no devices of the host",
+            );
+            // Docker's own stable frontend says no as well; only its labs have the feature.
+            error.help = Some(
+                "do what needs the device when the container runs, or in a step before the build".to_owned(),
+            );
+            return Err(Error::Dockerfile(vec![error]));
         }
         let insecure = run.security.as_deref() == Some("insecure");
         if insecure && !self.options.allow_insecure {
@@ -86,9 +94,9 @@ impl Lowering<'_> {
         let mut expanded =
             |value: &str| expand(value, escape, &Scope { lookup: &lookup }).map(|expanded| expanded.text);
         let mount = parse_mount_with(&word.text, &mut expanded).map_err(|error| {
-            let mut diagnostic = crate::dockerfile::Diagnostic::error(word.span, error.message);
+            let mut diagnostic = Diagnostic::error(word.span, error.message);
             diagnostic.help = error.help;
-            crate::Error::Dockerfile(vec![diagnostic])
+            Error::Dockerfile(vec![diagnostic])
         })?;
         let target = |path: &str| {
             let target = absolute(state.cwd(), path);

@@ -154,22 +154,31 @@ impl Lowering<'_> {
             stage: names::stage(stage),
             no_cache: self.no_cache(stage),
         };
-        let image = match named {
-            Some(NamedContext::Image(image)) => image,
+        let span = stage.image.span;
+        let base = match named {
+            Some(NamedContext::Layout(layout)) => {
+                let resolved = self.resolve_layout(&layout, &platform, span).await?;
+                Some((layout.to_string(), resolved))
+            }
+            Some(NamedContext::Image(image)) if image != "scratch" => {
+                let resolved = self.resolve(&image, &platform, span).await?;
+                Some((image, resolved))
+            }
+            None if image != "scratch" => {
+                let resolved = self.resolve(&image, &platform, span).await?;
+                Some((image, resolved))
+            }
+            Some(NamedContext::Image(_)) | None => None,
             Some(_) => {
                 // Files alone are an image without a configuration.
                 state.node = self.context_root(&image);
                 state
                     .history
                     .push(HistoryEntry::Layer { node: state.node, created_by: format!("FROM {image}") });
-                "scratch".to_owned()
+                None
             }
-            None => image,
         };
-        if image == "scratch" {
-            state.config.config.working_dir = "/".to_owned();
-        } else {
-            let resolved = self.resolve(&image, &platform, stage.image.span).await?;
+        if let Some((image, resolved)) = base {
             let name = state.numbering.name(&format!("FROM {image}@{}", resolved.digest));
             let op = Op::Image(resolved.base.clone());
             let span = Some(stage.from_span);
@@ -182,6 +191,8 @@ impl Lowering<'_> {
             if state.config.architecture != platform.architecture && !state.config.architecture.is_empty() {
                 state.platform = state.config.platform();
             }
+        } else {
+            state.config.config.working_dir = "/".to_owned();
         }
         // What begins with nothing is of the platform that is built for, whatever `FROM --platform=` says.
         if state.config.architecture.is_empty() {

@@ -10,62 +10,43 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use layer_store::view::Located;
-use layer_store::{Entry, Kind, Store, View};
+use layer_store::layer::NewEntry;
+use layer_store::{Entry, Kind, Store};
 use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 use rustix::process::{Gid, Uid};
 
 use super::failed;
 use crate::error::Result;
 
-/// Writes all that `view` shows below `dest`, which is made where it is missing. Owners are kept when root writes, and
-/// modes and times always; devices only where this process may make them.
-pub(crate) fn write(store: &Store, view: &View, dest: &Path) -> Result<()> {
-    write_part(store, view, b"", dest)
-}
-
-/// As [`write`], but only what is below the directory `part` (resolved, clean).
-pub(crate) fn write_part(store: &Store, view: &View, part: &[u8], dest: &Path) -> Result<()> {
+/// Writes `entries` below `dest`, which is made where it is missing. Owners are kept when root writes, and modes and
+/// times always; devices only where this process may make them.
+pub(crate) fn write(store: &Store, entries: Vec<NewEntry>, dest: &Path) -> Result<()> {
     std::fs::create_dir_all(dest).map_err(|error| failed("create", dest, error))?;
     let root = fs::open(dest, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| failed("open", dest, error.into()))?;
     let owners = rustix::process::geteuid().is_root();
-    let root = Directory {
-        root,
-        path: dest.to_owned(),
-        owners,
-        skip: if part.is_empty() { 0 } else { part.len() + 1 },
-    };
-    let entries: Vec<_> =
-        view.walk(part).into_iter().filter(|located| located.entry.path.len() > part.len()).collect();
-    for located in &entries {
-        root.place(store, view, *located)?;
-    }
-    // Directories last, innermost first: writing into one changes its time, and its mode may forbid it.
-    for located in entries.iter().rev() {
-        if matches!(located.entry.kind, Kind::Directory { .. }) && !located.entry.path.is_empty() {
-            root.finish(located.entry)?;
+    let root = Directory { root, path: dest.to_owned(), owners };
+    let mut directories = Vec::new();
+    store.each_entry(entries, |entry, bytes| {
+        if entry.kind.is_directory() {
+            directories.push(entry.clone());
         }
-    }
-    Ok(())
+        root.place(entry, bytes)
+    })?;
+    // Directories last, innermost first: writing into one changes its time, and its mode may forbid it.
+    directories.iter().rev().try_for_each(|directory| root.finish(directory))
 }
 
 struct Directory {
     root: OwnedFd,
     path: PathBuf,
     owners: bool,
-    /// How many bytes of each path are the part that is written.
-    skip: usize,
 }
 
 impl Directory {
-    fn place(&self, store: &Store, view: &View, located: Located<'_>) -> Result<()> {
-        let entry = located.entry;
-        if entry.path.is_empty() {
-            return Ok(());
-        }
+    fn place(&self, entry: &Entry, bytes: &mut dyn io::Read) -> Result<()> {
         let fail = |error: io::Error| failed("write", &self.host_path(entry), error);
-        let (parent, name) = self.parent(entry).map_err(fail)?;
+        let (parent, name) = self.parent(&entry.path).map_err(fail)?;
         let mode = Mode::from_raw_mode(entry.mode & 0o7777);
         if !matches!(entry.kind, Kind::Directory { .. }) {
             match fs::unlinkat(&parent, name, AtFlags::empty()) {
@@ -79,9 +60,8 @@ impl Directory {
                 Err(rustix::io::Errno::EXIST) => Ok(()),
                 Err(error) => Err(error.into()),
             },
-            Kind::File { .. } | Kind::Hardlink { .. } => {
-                return self.file(store, view, located, &parent, name);
-            }
+            Kind::File { .. } => self.file(&parent, name, bytes),
+            Kind::Hardlink { target } => self.link(&parent, name, target),
             Kind::Symlink { target } => {
                 fs::symlinkat(OsStr::from_bytes(target), &parent, name).map_err(io::Error::from)
             }
@@ -95,30 +75,22 @@ impl Directory {
             Kind::Whiteout => Ok(()),
         }
         .map_err(fail)?;
-        if matches!(entry.kind, Kind::Directory { .. } | Kind::Whiteout) {
+        // A link has what its file has; a directory gets it when all is in it.
+        if matches!(entry.kind, Kind::Directory { .. } | Kind::Whiteout | Kind::Hardlink { .. }) {
             return Ok(());
         }
         self.metadata(&parent, name, entry).map_err(fail)
     }
 
-    fn file(
-        &self,
-        store: &Store,
-        view: &View,
-        located: Located<'_>,
-        parent: &OwnedFd,
-        name: &OsStr,
-    ) -> Result<()> {
-        let entry = located.entry;
-        let fail = |error: io::Error| failed("write", &self.host_path(entry), error);
-        let Some(content) = view.content(located) else { return Ok(()) };
+    fn file(&self, parent: &OwnedFd, name: &OsStr, bytes: &mut dyn io::Read) -> io::Result<()> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = fs::openat(parent, name, flags, Mode::from_raw_mode(0o600))
-            .map_err(|error| fail(error.into()))?;
-        let mut file = File::from(file);
-        let mut bytes = store.open_file(&content.diff_id, &content.entry.path)?;
-        io::copy(&mut bytes, &mut file).map_err(fail)?;
-        self.metadata(parent, name, entry).map_err(fail)
+        let file = fs::openat(parent, name, flags, Mode::from_raw_mode(0o600))?;
+        io::copy(bytes, &mut File::from(file)).map(|_| ())
+    }
+
+    fn link(&self, parent: &OwnedFd, name: &OsStr, target: &[u8]) -> io::Result<()> {
+        let (directory, file) = self.parent(target)?;
+        Ok(fs::linkat(&directory, file, parent, name, AtFlags::empty())?)
     }
 
     fn device(
@@ -139,7 +111,7 @@ impl Directory {
     }
 
     fn finish(&self, entry: &Entry) -> Result<()> {
-        let result = self.parent(entry).and_then(|(parent, name)| self.metadata(&parent, name, entry));
+        let result = self.parent(&entry.path).and_then(|(parent, name)| self.metadata(&parent, name, entry));
         result.map_err(|error| failed("write", &self.host_path(entry), error))
     }
 
@@ -158,9 +130,8 @@ impl Directory {
         Ok(())
     }
 
-    /// The directory that an entry is in, and its name there.
-    fn parent<'e>(&self, entry: &'e Entry) -> io::Result<(OwnedFd, &'e OsStr)> {
-        let path = &entry.path[self.skip..];
+    /// The directory that a path is in, and its name there.
+    fn parent<'e>(&self, path: &'e [u8]) -> io::Result<(OwnedFd, &'e OsStr)> {
         let (directory, name) = match path.iter().rposition(|byte| *byte == b'/') {
             Some(at) => (&path[..at], &path[at + 1..]),
             None => (&b"."[..], path),
@@ -172,6 +143,6 @@ impl Directory {
     }
 
     fn host_path(&self, entry: &Entry) -> PathBuf {
-        self.path.join(OsStr::from_bytes(&entry.path[self.skip..]))
+        self.path.join(OsStr::from_bytes(&entry.path))
     }
 }

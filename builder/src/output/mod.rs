@@ -1,6 +1,7 @@
 //! What becomes of a finished image.
 
 pub(crate) mod directory;
+pub(crate) mod flat;
 mod manifest;
 mod publish;
 mod write;
@@ -15,7 +16,7 @@ use crate::error::Error;
 pub use manifest::{ImageLayers, Packed, pack, pack_all};
 pub(crate) use manifest::{origin, remember_remote};
 pub use publish::push;
-pub(crate) use write::{flattened, to, write_filesystems};
+pub(crate) use write::{to, write_filesystems};
 pub use write::{write, write_images};
 
 /// Where an image goes, beside its names in the store.

@@ -4,13 +4,12 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use layer_store::layer::{FileSource, Form, NewEntry, NewKind};
+use layer_store::layer::NewEntry;
 use layer_store::layout::ExportImage;
-use layer_store::view::Located;
-use layer_store::{Kind, Platform, Store, View, archive, layout};
+use layer_store::{Platform, Store, View, archive, layout};
 use registry_client::Reference;
 
-use super::{Destination, Output, Packed, directory, failed};
+use super::{Destination, Output, Packed, directory, failed, flat};
 use crate::error::{Error, Result};
 
 /// Writes an image whose blobs are in the store, under its names. An index has no platform of its own.
@@ -46,93 +45,29 @@ pub fn write_images(store: &Store, images: &[ExportImage], output: &Output) -> R
     }
 }
 
-/// Writes the filesystems of images: one as it is, several in directories that are named for their platforms, as
-/// buildx has it (`linux_arm64`).
-pub(crate) fn write_filesystems(store: &Store, views: &[(Platform, View)], output: &Output) -> Result<()> {
-    let single = views.len() == 1;
-    let place = |platform: &Platform| platform.to_string().replace('/', "_");
+/// Writes the filesystems of images, as they are read: nothing of them stays in the store. One stands as it is, several
+/// in directories that are named for their platforms, as buildx has it (`linux_arm64`). With `epoch` all files have that
+/// time, as BuildKit's tar and local outputs give them.
+pub(crate) fn write_filesystems(
+    store: &Store,
+    views: &[(Platform, View)],
+    output: &Output,
+    epoch: Option<i64>,
+) -> Result<()> {
+    let mut entries: Vec<NewEntry> = Vec::new();
+    for (platform, view) in views {
+        let own = flat::entries(view, b"", epoch);
+        match views {
+            [_] => entries = own,
+            _ => entries.extend(flat::under(own, platform.to_string().replace('/', "_").as_bytes())),
+        }
+    }
     match output {
-        Output::Local { dest } => {
-            for (platform, view) in views {
-                let dest = if single { dest.clone() } else { dest.join(place(platform)) };
-                directory::write(store, view, &dest)?;
-            }
-            Ok(())
-        }
-        Output::Tar { dest } => {
-            let mut entries = Vec::new();
-            for (platform, view) in views {
-                let below = if single { Vec::new() } else { place(platform).into_bytes() };
-                entries.extend(flattened(view, &below));
-            }
-            // One layer that holds everything has the tar that is wanted.
-            let diff_id = store.write_layer(entries, Form::Tar)?;
-            to(dest, |file| Ok(store.write_tar(&diff_id, file)?))
-        }
+        Output::Local { dest } => directory::write(store, entries, dest),
+        // One layer that holds everything has the tar that is wanted.
+        Output::Tar { dest } => to(dest, |file| Ok(store.stream_layer(entries, file)?)),
         _ => Err(Error::Internal("this output takes no filesystem".to_owned())),
     }
-}
-
-/// Everything that a view shows, as entries of one layer, in the directory `below` of it.
-pub(crate) fn flattened(view: &View, below: &[u8]) -> Vec<NewEntry> {
-    let placed = |path: &[u8]| match (below, path) {
-        ([], path) => path.to_vec(),
-        (below, []) => below.to_vec(),
-        (below, path) => [below, path].join(&b'/'),
-    };
-    let mut entries = Vec::new();
-    for located in view.walk(b"") {
-        if let Some(mut kind) = flattened_kind(view, located) {
-            if let NewKind::Hardlink { target } = &mut kind {
-                *target = placed(target);
-            }
-            let entry = located.entry;
-            entries.push(NewEntry {
-                path: placed(&entry.path),
-                kind,
-                mode: entry.mode,
-                uid: entry.uid,
-                gid: entry.gid,
-                mtime: entry.mtime,
-                xattrs: entry.xattrs.clone(),
-            });
-        }
-    }
-    entries
-}
-
-fn flattened_kind(view: &View, located: Located<'_>) -> Option<NewKind> {
-    Some(match &located.entry.kind {
-        Kind::Directory { .. } => NewKind::Directory { opaque: false },
-        Kind::File { .. } | Kind::Hardlink { .. } => {
-            let content = view.content(located)?;
-            let Kind::File { size, .. } = content.entry.kind else { return None };
-            // A link whose other name is still there stays one; else its bytes come along.
-            match &located.entry.kind {
-                Kind::Hardlink { target } if same_file(view, target, content) => {
-                    NewKind::Hardlink { target: target.clone() }
-                }
-                _ => {
-                    let source =
-                        FileSource::Layer { diff_id: content.diff_id, path: content.entry.path.clone() };
-                    NewKind::File { size, source }
-                }
-            }
-        }
-        Kind::Symlink { target } => NewKind::Symlink { target: target.clone() },
-        Kind::CharDevice { major, minor } => NewKind::CharDevice { major: *major, minor: *minor },
-        Kind::BlockDevice { major, minor } => NewKind::BlockDevice { major: *major, minor: *minor },
-        Kind::Fifo => NewKind::Fifo,
-        Kind::Whiteout => return None,
-    })
-}
-
-fn same_file(view: &View, target: &[u8], content: Located<'_>) -> bool {
-    view.lookup(target).is_some_and(|found| {
-        found.diff_id == content.diff_id
-            && found.entry.path == content.entry.path
-            && matches!(found.entry.kind, Kind::File { .. })
-    })
 }
 
 /// Streams to standard output, or to a file that appears when it is complete.

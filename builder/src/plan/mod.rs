@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Budget;
 use crate::build::{self, BuildRequest};
 use crate::dockerfile::Diagnostic;
 use crate::engine::Engine;
@@ -134,8 +135,15 @@ impl Engine {
         warnings.extend(build::findings(request, &parsed, &resolver)?);
         warnings.extend(more);
         let graph = Arc::new(graph);
-        let epoch = request.epoch.or(epoch);
-        let (solver, _) = self.solver(request, epoch, graph.clone(), self.reporter.clone(), &cancel)?;
+        let budget = Budget::new(self.store.clone(), None);
+        let (solver, _) = self.solver(
+            request,
+            request.epoch.or(epoch),
+            graph.clone(),
+            self.reporter.clone(),
+            budget,
+            &cancel,
+        )?;
         let foreseen = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Error::Cancelled),

@@ -35,6 +35,9 @@ impl Solver {
             let here = record
                 .as_ref()
                 .is_some_and(|record| store.has_layer(&record.diff_id) && store.has_bytes(&record.diff_id));
+            if here {
+                store.used_record(record::SPACE, &key);
+            }
             Ok((record, here))
         })
         .await?;

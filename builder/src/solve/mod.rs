@@ -25,6 +25,7 @@ use registry_client::Client;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Budget;
 use crate::context::LocalContext;
 use crate::copy::Fetched;
 use crate::error::{Error, Result};
@@ -70,6 +71,8 @@ pub struct Surroundings {
     pub epoch: Option<i64>,
     /// The age from which the stored result of a command is not used any more.
     pub cache_ttl: Option<Duration>,
+    /// How large the store may become.
+    pub budget: Budget,
     /// Stops everything.
     pub cancel: CancellationToken,
 }
@@ -153,7 +156,7 @@ impl Solver {
         let node = self.inner.graph.node(id);
         let work = async {
             let inputs = try_join_all(node.op.inputs().into_iter().map(|input| self.solve(input))).await?;
-            let result = match &node.op {
+            let result: Result<Solved> = match &node.op {
                 Op::Scratch => Ok(Solved { layers: Vec::new(), created: None, cached: true }),
                 Op::Image(base) => {
                     let layers = base.layers.iter().map(|layer| layer.diff_id).collect();
@@ -165,6 +168,10 @@ impl Solver {
                 Op::Copy(copy) => self.copy(id, copy, &inputs).await,
                 Op::Workdir(workdir) => self.workdir(id, node, workdir, &inputs).await,
             };
+            if result.as_ref().is_ok_and(|solved| !solved.cached) && self.inner.around.budget.is_limited() {
+                let budget = self.inner.around.budget.clone();
+                Self::blocking(move || budget.keep()).await.map_err(|error| located(node, error))?;
+            }
             result.map_err(|error| located(node, error))
         };
         let result = tokio::select! {

@@ -104,6 +104,10 @@ pub(crate) struct BuildArgs {
     /// this machine allows]
     #[arg(long, value_name = "RUNG")]
     pub(crate) isolation: Option<String>,
+    /// The most that the store may take of the disk, `20g` for instance: what was not used for longest goes, and a
+    /// build that needs more fails [default: `RBUILD_MAX_USED_SPACE`, else no limit]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_used_space: Option<String>,
     /// Steps that run at the same time [default: as many as there are processors]
     #[arg(long, value_name = "COUNT")]
     pub(crate) jobs: Option<std::num::NonZeroUsize>,

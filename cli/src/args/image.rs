@@ -91,6 +91,9 @@ pub(crate) struct PullArgs {
     /// Print nothing but the image's name
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Print JSON
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) json: bool,
 }
 
 /// `rbuild push`
@@ -103,6 +106,12 @@ pub(crate) struct PushArgs {
     /// Print nothing but the digest
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Send nothing; show which blobs would move, be mounted, or are there, and how many bytes
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
     /// How layers that were made here travel: `gzip`, `gzip:9`, `zstd`, `zstd:3` or `none`
     #[arg(long, value_name = "HOW", default_value = "gzip")]
     pub(crate) compression: String,
@@ -125,6 +134,9 @@ pub(crate) struct LoginArgs {
     /// Read the password from standard input
     #[arg(long, conflicts_with = "password")]
     pub(crate) password_stdin: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `rbuild logout`
@@ -132,15 +144,7 @@ pub(crate) struct LoginArgs {
 pub(crate) struct LogoutArgs {
     /// The registry [default: Docker Hub]
     pub(crate) registry: Option<String>,
-}
-
-/// `rbuild prune`
-#[derive(Debug, Args)]
-pub(crate) struct PruneArgs {
-    /// Everything that no running build uses: all images and the whole build cache
-    #[arg(short, long)]
-    pub(crate) all: bool,
-    /// Taken for compatibility: nothing is asked
-    #[arg(short, long)]
-    pub(crate) force: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -11,6 +11,7 @@ pub(crate) mod plan;
 pub(crate) mod registry;
 mod route;
 pub(crate) mod store;
+pub(crate) mod toolkit;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -48,6 +49,18 @@ pub(crate) struct GlobalArgs {
     /// or a `mirror` only [default: $RBUILD_RESOLVE, else first]
     #[arg(long, global = true, value_name = "WHO", help_heading = "Global options")]
     pub(crate) resolve: Option<ResolveArg>,
+    /// Trust the certificate authorities of this PEM file too; may be repeated
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub(crate) cacert: Vec<PathBuf>,
+    /// Show this certificate (PEM) to registries that ask for one; with `--key`
+    #[arg(long, global = true, value_name = "FILE", requires = "key", help_heading = "Global options")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The key of `--cert`
+    #[arg(long, global = true, value_name = "FILE", requires = "cert", help_heading = "Global options")]
+    pub(crate) key: Option<PathBuf>,
+    /// Reach this registry without verified TLS, or by plain http; may be repeated. A host, `host:port` or network
+    #[arg(long, global = true, value_name = "HOST", help_heading = "Global options")]
+    pub(crate) insecure: Vec<String>,
     /// Log what the program does to standard error
     #[arg(short = 'D', long, global = true, help_heading = "Global options")]
     pub(crate) debug: bool,
@@ -104,6 +117,8 @@ pub(crate) enum Command {
     Pull(image::PullArgs),
     /// Send an image to a registry
     Push(image::PushArgs),
+    #[command(flatten)]
+    Toolkit(Toolkit),
     /// Store credentials for a registry
     Login(image::LoginArgs),
     /// Remove the credentials for a registry
@@ -112,7 +127,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Mirrors(registry::MirrorsCommand),
     /// Remove what no image and no cache needs
-    Prune(image::PruneArgs),
+    Prune(store::PruneArgs),
+    /// Show what takes how much of the disk
+    Du(store::DuArgs),
     /// Look after the store
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -130,6 +147,44 @@ pub(crate) enum Command {
     /// System commands under Docker's names
     #[command(subcommand, hide = true)]
     System(SystemCommand),
+}
+
+/// Images of registries, layouts and archives, without a build.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Toolkit {
+    /// Copy images between registries, layouts, archives and the store
+    Copy(toolkit::CopyArgs),
+    /// List the tags of a repository
+    Tags(toolkit::TagsArgs),
+    /// Show the manifest of an image wherever it is
+    #[command(subcommand)]
+    Manifest(toolkit::ManifestCommand),
+    /// Make an image for several platforms of single ones, or change one
+    #[command(subcommand)]
+    Index(toolkit::IndexCommand),
+    /// Fetch or put single blobs
+    #[command(subcommand)]
+    Blob(toolkit::BlobCommand),
+    /// Put layers on top of an image
+    Append(toolkit::AppendArgs),
+    /// Change an image's labels, environment, entry point and the like
+    Mutate(Box<toolkit::MutateArgs>),
+    /// Exchange the base below an image
+    Rebase(toolkit::RebaseArgs),
+    /// Make one layer of all layers of an image
+    Flatten(toolkit::FlattenArgs),
+    /// Write the files of an image as a tar or into a directory
+    Export(toolkit::ExportArgs),
+    /// Delete tags or manifests from a registry
+    Delete(toolkit::DeleteArgs),
+    /// List what refers to an image: signatures, SBOMs, attestations
+    Referrers(toolkit::ReferrersArgs),
+    /// Attach files to an image as an artifact
+    Attach(toolkit::AttachArgs),
+    /// Search Docker Hub
+    Search(toolkit::SearchArgs),
+    /// Show whose credentials a registry is used with
+    Whoami(toolkit::WhoamiArgs),
 }
 
 /// `rbuild image …`, as in Docker.
@@ -158,14 +213,17 @@ pub(crate) enum ImageCommand {
     /// Take images out of an archive
     Load(look::LoadArgs),
     /// Remove what no image and no cache needs
-    Prune(image::PruneArgs),
+    Prune(store::PruneArgs),
 }
 
 /// `rbuild system …`, as in Docker.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SystemCommand {
+    /// Show what takes how much of the disk
+    #[command(alias = "du")]
+    Df(store::DuArgs),
     /// Remove what no image and no cache needs
-    Prune(image::PruneArgs),
+    Prune(store::PruneArgs),
 }
 
 impl Command {
@@ -185,7 +243,12 @@ impl Command {
                 ImageCommand::Load(args) => Self::Load(args),
                 ImageCommand::Prune(args) => Self::Prune(args),
             },
-            Self::System(SystemCommand::Prune(args)) => Self::Prune(args),
+            Self::System(SystemCommand::Prune(args)) | Self::Store(store::StoreCommand::Prune(args)) => {
+                Self::Prune(args)
+            }
+            Self::System(SystemCommand::Df(args)) | Self::Store(store::StoreCommand::Du(args)) => {
+                Self::Du(args)
+            }
             other => other,
         }
     }
@@ -251,6 +314,10 @@ mod tests {
         }
         assert!(matches!(command("images"), Ok(Command::Images(_))));
         assert!(matches!(command("image ls"), Ok(Command::Images(_))));
+        assert!(matches!(
+            command("--insecure a --cacert b copy c d"),
+            Ok(Command::Toolkit(Toolkit::Copy(_)))
+        ));
         assert!(matches!(command("--root /tmp/x images -q"), Ok(Command::Images(_))));
     }
 

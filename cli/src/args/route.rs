@@ -3,6 +3,9 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+/// Options of the whole program that take a value.
+const VALUED: [&str; 6] = ["--root", "--resolve", "--cacert", "--cert", "--key", "--insecure"];
+
 /// The words with `build` put in where no command stands. A lone word that is nearly a command and not a directory is
 /// a mistake, with the command that was meant.
 pub(super) fn with_command(
@@ -14,8 +17,8 @@ pub(super) fn with_command(
     while let Some(word) = words.get(at).and_then(|word| word.to_str()) {
         match word {
             "--debug" | "-D" => at += 1,
-            "--root" | "--resolve" => at += 2,
-            _ if word.starts_with("--root=") || word.starts_with("--resolve=") => at += 1,
+            _ if VALUED.contains(&word) => at += 2,
+            _ if word.split_once('=').is_some_and(|(name, _)| VALUED.contains(&name)) => at += 1,
             _ => break,
         }
     }

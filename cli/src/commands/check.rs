@@ -1,5 +1,6 @@
 //! `rbuild check`, `rbuild build --check` and `--call check`
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use layer_store::{Store, StoreOptions};
@@ -25,6 +26,9 @@ pub(super) async fn run(
         .map_err(|error| Failure::of(&error).hint(error.hint()))?;
     let findings = Findings { source: &request.dockerfile, list: &list };
     print(&findings.render(format))?;
+    for message in builder::check::unused_arguments(&request, &BTreeSet::new()) {
+        tell(&format!("warning: {message}"));
+    }
     let name = &request.dockerfile.name;
     match findings.count() {
         None if format == Format::Text => print(&format!("`{name}`: nothing found\n")),

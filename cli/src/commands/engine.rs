@@ -32,6 +32,23 @@ pub(super) fn open(context: &Context, quiet: bool) -> Result<(Engine, Arc<dyn Re
     Ok((engine, renderer))
 }
 
+/// A client without a store, which says what a person should read but shows no transfers.
+pub(super) fn client(context: &Context) -> Result<Client> {
+    let settings = settings::client_settings(&context.global, &context.environment)?;
+    Ok(Client::new(settings, Arc::new(Notices))?)
+}
+
+/// Passes on what a person should read.
+struct Notices;
+
+impl registry_client::Reporter for Notices {
+    fn transfer(&self, _event: registry_client::Transfer) {}
+
+    fn notice(&self, text: &str) {
+        super::tell(&format!("warning: {text}"));
+    }
+}
+
 /// Blocking work of the store, away from the threads that drive transfers.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,

@@ -34,13 +34,21 @@ pub(super) async fn login(context: &Context, args: LoginArgs) -> Result<()> {
     }
     check(context, &host, &user, &password).await?;
     let kept = file.store(&host, &user, &password)?;
+    if args.json {
+        let value = serde_json::json!({ "registry": host, "user": user, "kept": kept.trim_matches('`') });
+        return print(&format!("{value:#}\n"));
+    }
     print(&format!("Login Succeeded: `{user}` at `{host}`, kept in {kept}\n"))
 }
 
 /// Removes credentials.
 pub(super) fn logout(context: &Context, args: &LogoutArgs) -> Result<()> {
     let host = host(args.registry.as_deref())?;
-    if file(context)?.erase(&host)? {
+    let erased = file(context)?.erase(&host)?;
+    if args.json {
+        return print(&format!("{:#}\n", serde_json::json!({ "registry": host, "removed": erased })));
+    }
+    if erased {
         print(&format!("Removed the credentials for `{host}`\n"))
     } else {
         tell(&format!("there are no credentials for `{host}`"));
@@ -56,7 +64,7 @@ fn file(context: &Context) -> Result<AuthFile> {
 }
 
 /// The registry, without what people copy along with it.
-fn host(text: Option<&str>) -> Result<String> {
+pub(super) fn host(text: Option<&str>) -> Result<String> {
     let Some(text) = text else { return Ok(HUB.to_owned()) };
     let bare = text.trim_start_matches("https://").trim_start_matches("http://");
     let bare = bare.split('/').next().unwrap_or(bare);

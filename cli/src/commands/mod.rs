@@ -7,6 +7,7 @@ mod check;
 mod completion;
 mod diff;
 mod doctor;
+mod du;
 mod engine;
 mod history;
 mod images;
@@ -30,6 +31,7 @@ mod rmi;
 mod save;
 mod store;
 mod tag;
+mod toolkit;
 mod tree;
 mod version;
 mod why;
@@ -123,10 +125,12 @@ async fn dispatch(context: &Context, command: Command) -> Result<()> {
         Command::Load(args) => load::run(context, &args).await,
         Command::Pull(args) => pull::run(context, &args).await,
         Command::Push(args) => push::run(context, &args).await,
+        Command::Toolkit(command) => toolkit::run(context, command).await,
         Command::Login(args) => login::login(context, args).await,
         Command::Logout(args) => login::logout(context, &args),
         Command::Mirrors(command) => mirrors::run(context, &command).await,
         Command::Prune(args) => prune::run(context, &args).await,
+        Command::Du(args) => du::run(context, &args),
         Command::Store(command) => store::run(context, &command).await,
         Command::Doctor => doctor::run(context).await,
         Command::Completion(args) => completion::run(&args),
@@ -163,8 +167,12 @@ async fn watch_signals(stop: CancellationToken, status: Arc<OnceLock<Exit>>) {
 
 /// Data of a command, on standard output. A reader that went away is no failure.
 fn print(text: &str) -> Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+fn print_bytes(bytes: &[u8]) -> Result<()> {
     let mut output = std::io::stdout().lock();
-    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+    match output.write_all(bytes).and_then(|()| output.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::new(format!("cannot write to standard output: {error}")))
         }

@@ -35,5 +35,10 @@ pub(super) async fn run(context: &Context, args: &PullArgs) -> Result<()> {
         return print(&format!("{name}\n"));
     }
     let digest = resolved.reference.digest().unwrap_or(resolved.descriptor.digest);
+    if args.json {
+        let platform = resolved.config.platform().to_string();
+        let value = serde_json::json!({ "name": name, "digest": digest, "platform": platform });
+        return print(&format!("{value:#}\n"));
+    }
     print(&format!("Digest: {digest}\n{name}\n"))
 }

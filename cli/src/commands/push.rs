@@ -1,10 +1,13 @@
 //! `rbuild push`
 
+use builder::Engine;
+use builder::exchange::{Delivered, Location, Wish};
 use builder::output::{ImageLayers, Packed, pack, push};
 use layer_store::{Digest, Store};
-use registry_client::Reference;
+use registry_client::{Reference, Repository, Supply, Tree};
 
-use super::{Context, engine, print};
+use super::toolkit::{Outcome, show};
+use super::{Context, engine};
 use crate::args::image::PushArgs;
 use crate::catalog;
 use crate::failure::{Exit, Failure, Result};
@@ -15,12 +18,18 @@ const CONFIG_LIMIT: u64 = 16 << 20;
 
 /// Sends an image to a registry.
 pub(super) async fn run(context: &Context, args: &PushArgs) -> Result<()> {
-    let target = args.destination.as_deref().unwrap_or(&args.image);
-    let target = Reference::parse(target).map_err(|error| Failure::usage(error.to_string()))?;
+    let target = target(args)?;
     let packing = settings::packing(&args.compression)?;
     let (engine, renderer) = engine::open(context, args.quiet)?;
     let _in_use = engine.store.in_use()?;
     let send = async {
+        if has_several(&engine.store, &args.image)? {
+            // Platforms are never dropped without being asked.
+            let opened = engine.open_images(&Location::Store(args.image.clone()), false, packing).await?;
+            let wish = Wish { dry_run: args.dry_run, ..Wish::default() };
+            let mut sent = engine.deliver(&opened, &Location::Registry(target.clone()), &wish).await?;
+            return sent.pop().ok_or_else(|| Failure::new("there is nothing to push"));
+        }
         let (store, image) = (engine.store.clone(), args.image.clone());
         let (id, packed) = engine::blocking(move || {
             let image = catalog::find(&store, &image)?;
@@ -30,29 +39,64 @@ pub(super) async fn run(context: &Context, args: &PushArgs) -> Result<()> {
             Ok((image.id, packed))
         })
         .await?;
-        push(&engine.client, &engine.store, packed.clone(), &target)
-            .await
-            .map_err(|error| Failure::of(&error).hint(error.hint()))?;
+        if args.dry_run {
+            return plan(&engine, &packed, &target).await;
+        }
+        let pushed = push(&engine.client, &engine.store, packed.clone(), &target).await?;
         remember(&engine.store, &id, &packed, &target)?;
-        Ok::<_, Failure>(packed.manifest.digest())
+        Ok::<_, Failure>(Delivered {
+            target: target.familiar(),
+            digest: packed.manifest.digest(),
+            copied: pushed.into(),
+            plan: None,
+        })
     };
     let result = tokio::select! {
         biased;
-        () = context.stop.cancelled() => Err(Failure::new("the push was stopped").exit(Exit::Interrupted)),
+        () = context.stop.cancelled() => Err(Failure::new("the push was stopped")
+            .exit(Exit::Interrupted)
+            .hint("what the registry has by now is not sent again")),
         result = send => result,
     };
     renderer.finish();
-    let digest = result?;
-    if let Some(path) = &args.digest_file {
-        std::fs::write(path, digest.to_string()).map_err(|error| {
+    let delivered = result?;
+    if let Some(path) = args.digest_file.as_ref().filter(|_| !args.dry_run) {
+        std::fs::write(path, delivered.digest.to_string()).map_err(|error| {
             Failure::new(format!("the image is pushed, but `{}` cannot be written: {error}", path.display()))
         })?;
     }
-    if args.quiet {
-        print(&format!("{digest}\n"))
-    } else {
-        print(&format!("{}: digest: {digest}\n", target.familiar()))
-    }
+    show(&[delivered], Outcome { json: args.json, quiet: args.quiet })
+}
+
+/// Where it goes. A name without tag and digest means the tag `latest`.
+fn target(args: &PushArgs) -> Result<Reference> {
+    let text = args.destination.as_deref().unwrap_or(&args.image);
+    Reference::parse(text)
+        .and_then(|target| Reference::parse(&target.canonical()))
+        .map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// Whether images of several platforms are here under that name.
+fn has_several(store: &Store, name: &str) -> Result<bool> {
+    let Some(name) = catalog::name(store, name)? else { return Ok(false) };
+    Ok(store.image(&name)?.is_some_and(|record| record.platforms.len() > 1))
+}
+
+/// What would move.
+async fn plan(engine: &Engine, packed: &Packed, target: &Reference) -> Result<Delivered> {
+    let tree = Tree::of(Vec::new(), packed.manifest.clone());
+    let supply = Supply {
+        repositories: vec![Repository::Local(engine.store.clone())],
+        origins: packed.origins.clone(),
+    };
+    let repository = Repository::Remote(target.clone());
+    let plan = engine.client.plan(&tree, &supply, &repository, &engine.store).await?;
+    Ok(Delivered {
+        target: target.familiar(),
+        digest: packed.manifest.digest(),
+        copied: registry_client::Copied::default(),
+        plan: Some(plan),
+    })
 }
 
 /// Notes the manifest of an image that had none: its digest is shown from now on, and its layers can be fetched again.

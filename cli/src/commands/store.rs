@@ -15,6 +15,8 @@ use crate::size;
 pub(super) async fn run(context: &Context, command: &StoreCommand) -> Result<()> {
     match command {
         StoreCommand::Check(args) => check(context, args).await,
+        // The parser has put them under their first names.
+        StoreCommand::Du(_) | StoreCommand::Prune(_) => Err(Failure::usage("this is a command of its own")),
     }
 }
 

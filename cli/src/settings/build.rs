@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use builder::BuildRequest;
+use builder::context::layout::LayoutSource;
 use builder::dockerfile::Source;
 use builder::graph::{ExecSettings, Network};
 use builder::lower::{LowerOptions, NamedContext, NoCache};
@@ -45,7 +46,9 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
     };
     let tags = args.tag.iter().map(|name| tag(name)).collect::<Result<Vec<_>>>()?;
     let (named_directories, contexts) = named_contexts(&args.build_context)?;
-    let (mut outputs, packing, output_tags) = output::read(&args.output)?;
+    let build_args = build_args(&args.build_arg, environment);
+    let epoch = epoch(&build_args, environment)?;
+    let (mut outputs, packing, output_tags) = output::read(&args.output, epoch.is_some())?;
     if args.push && !outputs.contains(&Output::Registry) {
         outputs.push(Output::Registry);
     }
@@ -58,8 +61,6 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
             Failure::usage("there is no name to push to").hint("add `-t registry.example/team/app:1.0`")
         );
     }
-    let build_args = build_args(&args.build_arg, environment);
-    let epoch = epoch(&build_args, environment)?;
     let allow = allowed(&args.allow)?;
     Ok(BuildRequest {
         dockerfile,
@@ -92,6 +93,12 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
         packing,
         jobs: jobs(args),
         epoch,
+        max_used_space: args
+            .max_used_space
+            .as_deref()
+            .or_else(|| environment.text("RBUILD_MAX_USED_SPACE"))
+            .map(values::bytes)
+            .transpose()?,
         secrets: values::secrets(&args.secret, &args.ssh, environment)?,
         cache_ttl: args.cache_ttl.as_deref().map(values::duration).transpose()?,
     })
@@ -194,6 +201,12 @@ fn named_contexts(texts: &[String]) -> Result<(BTreeMap<String, PathBuf>, BTreeM
             contexts.insert(name, NamedContext::Image(image.to_owned()));
             continue;
         }
+        if let Some(layout) = place.strip_prefix("oci-layout://") {
+            let layout = LayoutSource::parse(layout)
+                .map_err(|error| Failure::usage(error.to_string()).hint(error.hint()))?;
+            contexts.insert(name, NamedContext::Layout(layout));
+            continue;
+        }
         if is_address(&place) {
             continue;
         }
@@ -201,7 +214,7 @@ fn named_contexts(texts: &[String]) -> Result<(BTreeMap<String, PathBuf>, BTreeM
             return Err(Failure::new(format!(
                 "the context `{name}={place}` is of a kind that is not supported yet"
             ))
-            .hint("a further context is a directory, an archive's or git repository's URL, or `docker-image://NAME`"));
+            .hint("a further context is a directory, an archive's or git repository's URL, `docker-image://NAME` or `oci-layout://PATH[:TAG]`"));
         }
         if !Path::new(&place).is_dir() {
             return Err(Failure::new(format!("the build context `{name}={place}` is not a directory")));

@@ -4,6 +4,7 @@
 mod build;
 mod environment;
 mod output;
+pub(crate) mod prune;
 mod registry;
 mod values;
 

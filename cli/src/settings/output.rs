@@ -9,12 +9,14 @@ use super::values::fields;
 use crate::failure::{Failure, Result};
 
 /// Reads all `--output` values: the outputs, how layers travel, and the names that an output gives the image.
-pub(super) fn read(texts: &[String]) -> Result<(Vec<Output>, Packing, Vec<String>)> {
+///
+/// `has_epoch` says whether `SOURCE_DATE_EPOCH` is set.
+pub(super) fn read(texts: &[String], has_epoch: bool) -> Result<(Vec<Output>, Packing, Vec<String>)> {
     let mut outputs = Vec::new();
     let mut packing = Packing::default();
     let mut names = Vec::new();
     for text in texts {
-        let (output, how, own) = one(text)?;
+        let (output, how, own) = one(text, has_epoch)?;
         outputs.extend(output);
         packing = how.unwrap_or(packing);
         names.extend(own);
@@ -35,7 +37,7 @@ pub(super) fn read(texts: &[String]) -> Result<(Vec<Output>, Packing, Vec<String
 
 type One = (Option<Output>, Option<Packing>, Vec<String>);
 
-fn one(text: &str) -> Result<One> {
+fn one(text: &str, has_epoch: bool) -> Result<One> {
     if text == "-" {
         return Ok((Some(Output::Tar { dest: Destination::Stdout }), None, Vec::new()));
     }
@@ -65,9 +67,17 @@ fn one(text: &str) -> Result<One> {
             // What is asked for is what happens: manifests are OCI's, and the store has every image.
             "oci-mediatypes" if is(&value) => {}
             "store" | "unpack" => {}
+            // Times in new layers are clamped whenever there is an epoch; base layers stay as they are.
+            "rewrite-timestamp" if !is(&value) || has_epoch => {}
+            "rewrite-timestamp" => {
+                return Err(Failure::usage(format!(
+                    "`--output {text}` has no time to rewrite timestamps to"
+                ))
+                .hint("set `SOURCE_DATE_EPOCH`, in the environment or with `--build-arg`"));
+            }
             other => {
                 return Err(Failure::usage(format!("`--output {text}` has the attribute `{other}`, which is not supported"))
-                    .hint("attributes are type, dest, tar, push, name, compression, compression-level and force-compression"));
+                    .hint("attributes are type, dest, tar, push, name, compression, compression-level, force-compression and rewrite-timestamp"));
             }
         }
     }
@@ -133,7 +143,7 @@ mod tests {
     use super::*;
 
     fn output(text: &str) -> Result<Vec<Output>, String> {
-        read(&[text.to_owned()]).map(|(outputs, ..)| outputs).map_err(|error| error.to_string())
+        read(&[text.to_owned()], false).map(|(outputs, ..)| outputs).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -153,7 +163,9 @@ mod tests {
         for text in ["type=oci,tar=false", "dest=x", "type=nothing", "type=local", "type=oci,estargz=true"] {
             assert!(output(text).is_err(), "{text}");
         }
-        assert!(read(&["-".to_owned(), "type=oci".to_owned()]).is_err());
+        assert!(read(&["-".to_owned(), "type=oci".to_owned()], false).is_err());
+        let rewritten = ["type=oci,rewrite-timestamp=true".to_owned()];
+        assert!(read(&rewritten, true).is_ok() && read(&rewritten, false).is_err());
     }
 
     #[test]

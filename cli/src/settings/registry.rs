@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum as _;
 use layer_store::Platform;
 use registry_client::{
-    ClientSettings, ConfigError, CredentialSettings, HostSettings, ProxySettings, ResolvePolicy,
+    ClientSettings, ConfigError, CredentialSettings, HostSettings, InvalidInsecureHost, ProxySettings,
+    ResolvePolicy,
 };
 
 use super::Environment;
@@ -24,6 +25,12 @@ pub(crate) fn client_settings(args: &GlobalArgs, environment: &Environment) -> R
     };
     settings.hosts.resolve = resolve_policy(args, environment)?;
     settings.extra_ca.extend(environment.path("SSL_CERT_FILE"));
+    settings.extra_ca.extend(args.cacert.iter().cloned());
+    settings.client_certificate = args.cert.clone().zip(args.key.clone());
+    for host in &args.insecure {
+        let host = host.parse().map_err(|error: InvalidInsecureHost| Failure::usage(error.to_string()))?;
+        settings.hosts.insecure.push(host);
+    }
     let own = environment.config_home().map(|home| home.join("containers/certs.d"));
     let system = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
     settings.hosts.certs_dirs = own.into_iter().chain(system).collect();

@@ -231,3 +231,51 @@ fn contexts_come_from_anywhere() {
         build(&["-t", "archive", "-"], &archive.finish().unwrap());
     });
 }
+
+#[test]
+fn an_oci_layout_stands_for_a_name() {
+    as_each_user(&["skopeo"], |lab| {
+        let layout = lab.path("project/layout");
+        let to = format!("type=oci,tar=false,dest={}", layout.display());
+        for (name, text) in [("1", "one"), ("2", "two")] {
+            lab.write("Dockerfile", format!("FROM busybox:1\nENV SAYS={text}\nRUN echo {text} > /said\n"));
+            lab.succeed(&["-t", &format!("from-a-layout:{name}"), "--output", &to, "."]);
+        }
+        // The store knows the images under other names; the layout is what is asked.
+        lab.succeed(&["rmi", "from-a-layout:1", "from-a-layout:2"]);
+        lab.write(
+            "Dockerfile",
+            "FROM base\nRUN --mount=from=base,target=/m test \"$(cat /m/said)$SAYS\" = \"$(cat /said)$SAYS\"\n\
+             COPY --from=base /said /copied\nRUN cat /copied > /end; test \"$SAYS\" = \"$(cat /copied)\"\n",
+        );
+        let digest = |tag: &str| {
+            let text = crate::lab::peer("skopeo", &["inspect", &format!("oci:{}:{tag}", layout.display())]);
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            value["Digest"].as_str().unwrap().to_owned()
+        };
+        for (place, says) in [
+            (format!("{}:1", layout.display()), "one"),
+            ("layout:2".to_owned(), "two"),
+            (format!("layout@{}", digest("1")), "one"),
+        ] {
+            lab.succeed(&["--build-context", &format!("base=oci-layout://{place}"), "-t", "app:1.0", "."]);
+            let env = lab.answer(&["inspect", "-f", "{{json .Config.Env}}", "app:1.0"]);
+            assert!(env.contains(&format!("SAYS={says}")), "{place}: {env}");
+        }
+        let said = lab.fail(1, &["--build-context", "base=oci-layout://layout:3", "-t", "app:1.0", "."]);
+        assert!(said.contains("has no image `3`") && said.contains("Dockerfile:1"), "{said}");
+        // An image of another store: nothing of it is here.
+        let store = lab.path("home/other");
+        let place = format!("base=oci-layout://{}:2", layout.display());
+        lab.succeed(&[
+            "--root",
+            store.to_str().unwrap(),
+            "build",
+            "--build-context",
+            &place,
+            "-t",
+            "app:1.0",
+            ".",
+        ]);
+    });
+}

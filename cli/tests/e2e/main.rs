@@ -4,9 +4,12 @@
 mod bad_input;
 mod build;
 mod damage;
+mod disk;
 mod exchange;
 mod images;
 mod inside;
 mod interrupt;
+mod kills;
 mod lab;
 mod real_input;
+mod toolkit;

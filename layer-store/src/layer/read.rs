@@ -50,7 +50,7 @@ impl Store {
             Bytes::Stream(stream) => Box::new(stream.take(size)),
         };
         Ok(match index.checksum(&entry.path) {
-            Some(sum) => Box::new(Summed { reader, left: size, crc: Crc::new(), sum }),
+            Some(sum) => Box::new(Summed::new(reader, size, sum)),
             None => reader,
         })
     }
@@ -250,11 +250,18 @@ fn skip(stream: &mut dyn Read, count: u64) -> io::Result<()> {
 }
 
 /// A file of which the sum is known. The read that completes it fails if its bytes are others.
-struct Summed<R> {
+pub(super) struct Summed<R> {
     reader: R,
     left: u64,
     crc: Crc,
     sum: u32,
+}
+
+impl<R: Read> Summed<R> {
+    /// A file of `size` bytes whose sum is `sum`.
+    pub(super) fn new(reader: R, size: u64, sum: u32) -> Self {
+        Self { reader, left: size, crc: Crc::new(), sum }
+    }
 }
 
 impl<R: Read> Read for Summed<R> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 
 use super::pipeline::{self, Stream};
-use super::read::{Bytes, FileRange, damaged, file_entry};
+use super::read::{Bytes, FileRange, Summed, damaged, file_entry};
 use super::tree::{TreeWriter, beneath};
 use super::{FileSource, Form, Limits, NewEntry, NewKind, decompress, tar};
 use crate::error::IoContext as _;
@@ -53,6 +53,43 @@ impl Store {
         }
         self.keep_canonical_index(&diff_id, index)?;
         Ok(diff_id)
+    }
+
+    /// Writes the canonical tar of `entries` to `output` and keeps nothing of it. Files that are in a blob alone lie in a
+    /// scratch directory meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::write_layer`]; [`crate::Error::Damaged`] for a file of a layer that the disk changed.
+    pub fn stream_layer(&self, entries: Vec<NewEntry>, output: &mut dyn io::Write) -> Result<()> {
+        let (entries, sources) = self.planned(entries)?;
+        pipeline::hashing(None, Some(output), |stream| self.emit(stream, entries, &sources, None)).map(|_| ())
+    }
+
+    /// Shows each entry of what would be a layer, in the order of its tar, with the bytes of a regular file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::stream_layer`], and those of `visit`. The last read of a damaged file fails.
+    pub fn each_entry<E: From<crate::Error>>(
+        &self,
+        entries: Vec<NewEntry>,
+        mut visit: impl FnMut(&Entry, &mut dyn Read) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let (entries, sources) = self.planned(entries)?;
+        for entry in &entries {
+            let Kind::File { size, offset } = entry.kind else {
+                visit(entry, &mut io::empty())?;
+                continue;
+            };
+            let (source, sum) = &sources[offset as usize];
+            let mut bytes = self.open_source(source, size)?;
+            match sum {
+                Some(sum) => visit(entry, &mut Summed::new(bytes, size, *sum))?,
+                None => visit(entry, &mut (&mut bytes).take(size))?,
+            }
+        }
+        Ok(())
     }
 
     /// The entries of the layer in their order. The offset of a file is the number of its source.

@@ -10,7 +10,7 @@ use crate::error::IoContext as _;
 use crate::manifest::ManifestContent;
 use crate::store::graph::{Closure, MANIFEST_LIMIT};
 use crate::store::root_layout::check_marker;
-use crate::{Descriptor, Error, Manifest, Result, Store};
+use crate::{Descriptor, Digest, Error, Manifest, Result, Store};
 
 /// A layout in a directory. What it holds is not trusted: all that is taken from it is verified.
 #[derive(Debug)]
@@ -68,6 +68,17 @@ impl LayoutDirectory {
         }
     }
 
+    /// The bytes of a blob, for documents; `None` where the layout does not have it. They are not verified.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] when there are more than `limit`.
+    pub fn read(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>> {
+        let path = self.path.join(blob_name(&Descriptor::new("", *digest, 0)));
+        let Some(file) = open_regular(&path)? else { return Ok(None) };
+        read_at_most(file, limit, &path).map(Some)
+    }
+
     /// Takes one blob, if the layout has it.
     fn take(&self, store: &Store, blob: &Descriptor) -> Result<bool> {
         let path = self.path.join(blob_name(blob));
@@ -97,13 +108,17 @@ pub(crate) fn parse_index(bytes: Vec<u8>) -> Result<Manifest> {
 
 fn read_small(path: &Path) -> Result<Option<Vec<u8>>> {
     let Some(file) = open_regular(path)? else { return Ok(None) };
+    read_at_most(file, MANIFEST_LIMIT, path).map(Some)
+}
+
+fn read_at_most(file: File, limit: u64, path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(MANIFEST_LIMIT + 1).read_to_end(&mut bytes).context("read", path)?;
-    if bytes.len() as u64 > MANIFEST_LIMIT {
-        let reason = format!("`{}` is larger than {MANIFEST_LIMIT} bytes", path.display());
+    file.take(limit + 1).read_to_end(&mut bytes).context("read", path)?;
+    if bytes.len() as u64 > limit {
+        let reason = format!("`{}` is larger than {limit} bytes", path.display());
         return Err(Error::Malformed { what: "OCI layout", reason });
     }
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 /// Symlinks are followed, since build systems make layouts of them, and content is verified anyway; a pipe or device

@@ -172,6 +172,12 @@ impl Store {
 }
 
 impl Store {
+    /// Removes what processes that are gone have left half-made, but not downloads, which go on where they were cut.
+    /// Costs the listing of one directory if there is nothing.
+    pub fn tidy(&self) -> Result<()> {
+        self.remove_scratch(&mut 0)
+    }
+
     /// Removes scratch directories, and files that never got their name, whose process is gone, and what was set aside.
     fn remove_scratch(&self, freed: &mut u64) -> Result<()> {
         let directory = self.root.join("tmp");

@@ -6,12 +6,11 @@
 //! either the build is first, and the layer stays, or the build finds it gone. A lease ends with its process.
 
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
-use std::time::SystemTime;
 
 use rustix::fs::FlockOperation;
 
@@ -51,12 +50,10 @@ impl Drop for Lease {
 pub(super) struct Needed {
     /// Blobs and layers that were looked for.
     pub(super) digests: HashSet<Digest>,
-    /// When the oldest of the builds began, in seconds since the epoch; none if no build runs. What is younger may be its own.
-    pub(super) since: Option<i64>,
+    /// When the oldest of the builds began, in nanoseconds since the epoch by the clock of the store's files; none if no
+    /// build runs. What is younger may be its own.
+    pub(super) since: Option<i128>,
 }
-
-/// How much a file's time may lag behind the clock, in seconds.
-const SLACK: i64 = 2;
 
 impl Store {
     /// Keeps what is used from collections while the guard is held: whoever takes content in, or uses what no name
@@ -81,15 +78,22 @@ impl Store {
 
     /// A lease file of its own with its lock held; none in a store that cannot be written, whose lock is held instead.
     fn lease_file(&self) -> Result<Option<(PathBuf, File)>> {
-        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
-        let path = self.root.join("locks").join(format!("{PREFIX}{now}-{}", fresh_name()));
-        let opened = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path);
-        match opened {
-            Ok(file) => {
-                wait_for(&file, FlockOperation::LockExclusive).context("lock", &path)?;
-                Ok(Some((path, file)))
+        let path = self.root.join("locks").join(format!("{PREFIX}{}", fresh_name()));
+        let begun = || -> io::Result<File> {
+            let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
+            wait_for(&file, FlockOperation::LockExclusive)?;
+            // By the clock of the store's filesystem, to be compared with the times of other files.
+            let mut head = [0; HEAD];
+            head[..16].copy_from_slice(&changed_at(&file.metadata()?).to_le_bytes());
+            file.write_all(&head)?;
+            Ok(file)
+        };
+        match begun() {
+            Ok(file) => Ok(Some((path, file))),
+            Err(error) if may_not_write(&error) => {
+                let _ = std::fs::remove_file(&path);
+                Ok(None)
             }
-            Err(error) if may_not_write(&error) => Ok(None),
             Err(error) => Err(error).context("create", path),
         }
     }
@@ -117,14 +121,19 @@ impl Store {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error).context("read", path),
             };
-            needed.digests.extend(bytes.chunks_exact(32).map(|digest| {
+            let Some((head, digests)) = bytes.split_first_chunk::<HEAD>() else {
+                // Of a process that was stopped between two calls: nothing is older than what it may make.
+                needed.since = Some(i128::MIN);
+                continue;
+            };
+            needed.digests.extend(digests.chunks_exact(32).map(|digest| {
                 let mut bytes = [0; 32];
                 bytes.copy_from_slice(digest);
                 Digest::from_bytes(bytes)
             }));
-            let begun =
-                name[PREFIX.len()..].split('-').next().and_then(|text| text.parse().ok()).unwrap_or(0);
-            let begun = i64::saturating_sub(begun, SLACK);
+            let mut begun = [0; 16];
+            begun.copy_from_slice(&head[..16]);
+            let begun = i128::from_le_bytes(begun);
             needed.since = Some(needed.since.map_or(begun, |since| since.min(begun)));
         }
         Ok(needed)
@@ -132,7 +141,10 @@ impl Store {
 }
 
 /// Names of lease files begin so.
-pub(super) const PREFIX: &str = "use-";
+const PREFIX: &str = "use-";
+
+/// What is in front of the digests in a lease file: when it was begun.
+const HEAD: usize = 32;
 
 impl Lease {
     fn note(&self, digest: &Digest) {
@@ -163,9 +175,14 @@ impl Needed {
     }
 
     /// Whether a running build may have made the file or directory that `found` is about.
-    pub(super) fn may_have_made(&self, found: &std::fs::Metadata) -> bool {
-        self.since.is_some_and(|since| found.ctime() >= since)
+    pub(super) fn may_have_made(&self, found: &Metadata) -> bool {
+        self.since.is_some_and(|since| changed_at(found) >= since)
     }
+}
+
+/// When a file was last changed, in nanoseconds since the epoch.
+fn changed_at(found: &Metadata) -> i128 {
+    i128::from(found.ctime()) * 1_000_000_000 + i128::from(found.ctime_nsec())
 }
 
 fn may_not_write(error: &io::Error) -> bool {

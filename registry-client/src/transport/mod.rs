@@ -464,7 +464,10 @@ impl Transport {
         let authority = authority_of(url).unwrap_or_default();
         let own = authority == endpoint.authority;
         let certificates = if own { endpoint.certificates.clone() } else { HostCertificates::default() };
-        let certificates = certificates.with_those_of(&self.settings.hosts.certs_dirs, &authority);
+        let mut certificates = certificates.with_those_of(&self.settings.hosts.certs_dirs, &authority);
+        if own && certificates.client.is_none() {
+            certificates.client.clone_from(&self.settings.client_certificate);
+        }
         let security = match url.scheme() {
             "http" => Security::Plain,
             _ if own && endpoint.verify => Security::Verified,

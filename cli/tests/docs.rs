@@ -1,0 +1,71 @@
+//! The settings in the documentation can be used as they are printed.
+
+use std::fs;
+use std::path::Path;
+
+use registry_client::HostSettings;
+
+/// The fenced blocks of a page, each with the word after its fence.
+fn blocks(page: &str) -> Vec<(String, String)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
+    let text = fs::read_to_string(path).unwrap();
+    let mut blocks = Vec::new();
+    let mut open: Option<(String, String)> = None;
+    for line in text.lines() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(word)) => open = Some((word.to_owned(), String::new())),
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some((_, block)), None) => *block += &format!("{line}\n"),
+            (None, None) => {}
+        }
+    }
+    blocks
+}
+
+#[test]
+fn examples_are_read() {
+    let mut read = 0;
+    for page in ["mirrors.md", "aliyun.md"] {
+        for (word, block) in blocks(page) {
+            let mut settings = HostSettings::default();
+            let directory = Path::new("/etc/rbuild");
+            let result = match word.as_str() {
+                "toml" => settings.merge_registries_toml(&block, directory),
+                "json" => settings.merge_daemon_json(block.as_bytes()),
+                "hosts.toml" => settings.merge_hosts_toml("docker.io", &block, directory),
+                "registries.conf" => settings.merge_registries_conf(&block),
+                "config.json" => {
+                    assert!(serde_json::from_str::<serde_json::Value>(&block).is_ok(), "{page}\n{block}");
+                    Ok(())
+                }
+                "console" => continue,
+                other => panic!("{page}: a block of an unknown kind `{other}`"),
+            };
+            result.unwrap_or_else(|error| panic!("{page}: {error}\n{block}"));
+            read += 1;
+        }
+    }
+    assert!(read >= 15, "{read}");
+}
+
+#[test]
+fn examples_lead_where_the_text_says() {
+    let check = |page: &str, text: &str, image: &str, wanted: &[&str]| {
+        let (_, block) = blocks(page)
+            .into_iter()
+            .find(|(word, block)| word == "toml" && block.contains(text))
+            .unwrap_or_else(|| panic!("{page} has no example with {text}"));
+        let mut settings = HostSettings::default();
+        settings.merge_registries_toml(&block, Path::new("/etc/rbuild")).unwrap();
+        assert_eq!(settings.endpoints(&image.parse().unwrap()).unwrap(), wanted, "{page}: {text}");
+    };
+    let hub = "registry-1.docker.io/library/debian";
+    check("mirrors.md", "copies/{flat}", "debian:12", &["registry.example/copies/library-debian", hub]);
+    let daocloud = "m.daocloud.io/docker.io/library/debian";
+    check("mirrors.md", "m.daocloud.io", "debian:12", &[daocloud, hub]);
+    check("mirrors.md", "moved/{name}", "old.example/team/app", &["new.example/moved/app"]);
+    let accelerator = "abcd1234.mirror.aliyuncs.com/library/debian";
+    check("aliyun.md", "abcd1234", "debian", &[accelerator, daocloud, hub]);
+    let vpc = "registry-vpc.cn-hangzhou.aliyuncs.com/my-team/app";
+    check("aliyun.md", "upstream = ", "registry.cn-hangzhou.aliyuncs.com/my-team/app", &[vpc]);
+}
