@@ -176,7 +176,9 @@ impl Placing<'_, '_> {
             }
         }
         // A directory that only took in contents keeps its metadata but for the time, which is the source's.
+        let took_in = self.found.picked.len() > 1;
         if existed
+            && took_in
             && let Some(mtime) = self.found.picked[0].node.mtime
             && let Some(inode) = self.draft.open(&destination)
         {
