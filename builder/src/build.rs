@@ -153,20 +153,21 @@ impl Engine {
     async fn build_within(
         &self,
         parsed: &Dockerfile,
-        request: BuildRequest,
+        mut request: BuildRequest,
         mut warnings: Vec<Diagnostic>,
         budget: &Budget,
         cancel: CancellationToken,
     ) -> Result<Built> {
         let resolver = Resolver::new(self.store.clone(), self.client.clone(), request.pull);
         let lowering = lower(parsed, &request.options, &resolver);
-        let Lowered { graph, images, also, warnings: more, declared, .. } = tokio::select! {
+        let Lowered { graph, images, also, epoch, warnings: more, declared, .. } = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Error::Cancelled),
             lowered = lowering => lowered?,
         };
         warnings.extend(findings(&request, parsed, &resolver)?);
         warnings.extend(more);
+        request.epoch = request.epoch.or(epoch);
         for message in crate::check::unused_arguments(&request, &declared) {
             self.reporter.event(Event::Warning { message });
         }
@@ -204,7 +205,8 @@ impl Engine {
         let exporter = self.exporter(request, work, &layers);
         let budget = budget.clone();
         let around = Around { reporter: counter.clone(), shared, exporter: exporter.clone(), budget };
-        let (solver, indexes) = self.solver(request, work.graph.clone(), layers, around, cancel)?;
+        let (solver, indexes) =
+            self.solver(request, request.epoch, work.graph.clone(), layers, around, cancel)?;
         let solved = self.solve(&solver, request, &work.images, &work.also).await;
         self.report(request, &solver, started)?;
         for index in indexes {
@@ -251,10 +253,11 @@ impl Engine {
         Ok(built)
     }
 
-    /// A solver of `graph`, and the stat indexes of the contexts that it reads.
+    /// A solver of `graph` with times up to `epoch`, and the stat indexes of the contexts that it reads.
     pub(crate) fn solver(
         &self,
         request: &BuildRequest,
+        epoch: Option<i64>,
         graph: Arc<Graph>,
         layers: Layers,
         around: Around,
@@ -271,7 +274,7 @@ impl Engine {
             archives: request.archives.clone(),
             secrets: request.secrets.clone(),
             jobs: request.jobs,
-            epoch: request.epoch,
+            epoch,
             on_failure: request.on_failure.clone(),
             cache_ttl: request.cache.ttl,
             shared,

@@ -44,8 +44,9 @@ pub fn unused_arguments(request: &BuildRequest, others: &BTreeSet<String>) -> Ve
     let platform = options.platforms.first().unwrap_or(&options.build_platform);
     let (globals, _) = Globals::new(&parsed, options.given(platform, None));
     let declared: BTreeSet<&str> = parsed.arguments().chain(others.iter().map(String::as_str)).collect();
-    let special =
-        |name: &str| PROXIES.contains(&name) || name.starts_with("BUILDKIT_") || name == "SOURCE_DATE_EPOCH";
+    let special = |name: &str| {
+        PROXIES.as_flattened().contains(&name) || name.starts_with("BUILDKIT_") || name == "SOURCE_DATE_EPOCH"
+    };
     let unused = request
         .options
         .build_args

@@ -42,7 +42,7 @@ impl Engine {
             if let HistoryEntry::Layer { node, .. } = entry
                 && let Some(created) = solver.solve(*node).await?.created.clone()
             {
-                times.insert(*node, image::StepTime { created });
+                times.insert(*node, image::StepTime { created, name: solver.step_name(*node) });
             }
         }
         let mut layers = filesystem.layers.clone();

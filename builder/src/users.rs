@@ -43,7 +43,7 @@ pub struct RunUser {
     pub uid: u32,
     /// Primary group.
     pub gid: u32,
-    /// Supplementary groups, without the primary one, sorted.
+    /// Supplementary groups. The primary one leads them, as in BuildKit.
     pub groups: Vec<u32>,
     /// Home directory, `/` where there is no line for the user.
     pub home: String,
@@ -112,7 +112,7 @@ fn run_user_in(passwd: &str, group: &str, text: &str) -> Result<RunUser, UserErr
     let (user, group_name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     // Two numbers need no lines, and so get nothing from them.
     if let (Some(uid), Some(gid)) = (fast_id(user), fast_id(group_name)) {
-        return Ok(RunUser { uid, gid, groups: Vec::new(), home: home(uid) });
+        return Ok(RunUser { uid, gid, groups: vec![gid], home: home(uid) });
     }
     let number = |part: &str| match numeric(part) {
         Numeric::Id(id) => Ok(Some(id)),
@@ -144,6 +144,7 @@ fn run_user_in(passwd: &str, group: &str, text: &str) -> Result<RunUser, UserErr
         found.groups.dedup();
         found.groups.retain(|gid| *gid != found.gid);
     }
+    found.groups.insert(0, found.gid);
     found.home = home(found.uid);
     Ok(found)
 }
@@ -249,24 +250,24 @@ mod tests {
     #[test]
     fn users_of_run() {
         for (text, expected) in [
-            ("", "0:0/[10]/root"),
-            ("root", "0:0/[10]/root"),
-            ("0", "0:0/[10]/root"),
-            ("root:root", "0:0/[]/root"),
-            ("dockerio", "1001:1001/[900, 1002]/bin"),
-            ("1001", "1001:1001/[900, 1002]/bin"),
-            ("dockerio:dockerio", "1001:1001/[]/bin"),
-            ("1001:dockerio", "1001:1001/[]/bin"),
-            ("dockerio:supplementary", "1001:1002/[]/bin"),
-            ("dockerio:1002", "1001:1002/[]/bin"),
-            ("dockerio:4242", "1001:4242/[]/bin"),
-            ("1042", "1042:0/[]/"),
-            ("1042:1043", "1042:1043/[]/"),
-            (":wheel", "0:10/[]/root"),
-            ("dockerio:", "1001:1001/[900, 1002]/bin"),
-            ("lonely", "1002:7/[]/"),
-            ("twice", "5:5/[]/one"),
-            ("6", "6:6/[]/two"),
+            ("", "0:0/[0, 10]/root"),
+            ("root", "0:0/[0, 10]/root"),
+            ("0", "0:0/[0, 10]/root"),
+            ("root:root", "0:0/[0]/root"),
+            ("dockerio", "1001:1001/[1001, 900, 1002]/bin"),
+            ("1001", "1001:1001/[1001, 900, 1002]/bin"),
+            ("dockerio:dockerio", "1001:1001/[1001]/bin"),
+            ("1001:dockerio", "1001:1001/[1001]/bin"),
+            ("dockerio:supplementary", "1001:1002/[1002]/bin"),
+            ("dockerio:1002", "1001:1002/[1002]/bin"),
+            ("dockerio:4242", "1001:4242/[4242]/bin"),
+            ("1042", "1042:0/[0]/"),
+            ("1042:1043", "1042:1043/[1043]/"),
+            (":wheel", "0:10/[10]/root"),
+            ("dockerio:", "1001:1001/[1001, 900, 1002]/bin"),
+            ("lonely", "1002:7/[7]/"),
+            ("twice", "5:5/[5]/one"),
+            ("6", "6:6/[6]/two"),
             ("nobody", "error"),
             ("noids", "error"),
             ("dockerio:nogroup", "error"),
@@ -282,7 +283,7 @@ mod tests {
         assert_eq!(run_user_in("", "", "").unwrap().uid, 0);
         assert_eq!(
             run_user_in("", "", "7").unwrap(),
-            RunUser { uid: 7, gid: 0, groups: vec![], home: "/".into() }
+            RunUser { uid: 7, gid: 0, groups: vec![0], home: "/".into() }
         );
         assert!(run_user_in("", "", "root").is_err());
         assert!(run_user_in("", "", "root:root").is_ok());

@@ -90,10 +90,10 @@ pub struct ContainerConfig {
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
     /// What is run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "is_none_or_empty")]
     pub entrypoint: Option<Vec<String>>,
     /// What is run, or the arguments of the entrypoint.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "is_none_or_empty")]
     pub cmd: Option<Vec<String>>,
     /// Whether CMD or ENTRYPOINT is a shell's one argument (kept for Windows; BuildKit sets it with CMD).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -117,7 +117,7 @@ pub struct ContainerConfig {
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub on_build: Vec<String>,
     /// The shell of the shell form.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "is_none_or_empty")]
     pub shell: Option<Vec<String>>,
     /// Everything else, as it came.
     #[serde(flatten)]
@@ -182,6 +182,12 @@ impl Default for RootFs {
 
 fn layers() -> String {
     "layers".to_owned()
+}
+
+/// Docker's and BuildKit's documents do not tell an empty list from none.
+#[expect(clippy::ref_option, reason = "the form that serde asks for")]
+fn is_none_or_empty(list: &Option<Vec<String>>) -> bool {
+    list.as_ref().is_none_or(Vec::is_empty)
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]

@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use layer_store::Digest;
 use layer_store::digest::Hasher;
-use reqwest::header::{
-    CONTENT_DISPOSITION, ETAG, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION,
-};
+use reqwest::header::{ETAG, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION};
 use reqwest::{Response, StatusCode};
 use url::Url;
 
@@ -27,8 +25,6 @@ pub struct Download {
     pub size: u64,
     /// Their digest.
     pub digest: Digest,
-    /// The name that the server gives it (`Content-Disposition`), without directories.
-    pub name: Option<String>,
     /// What the server said of this version.
     pub version: Version,
 }
@@ -134,9 +130,8 @@ impl Client {
         }
         let text = |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let version = Version { etag: text(ETAG), last_modified: text(LAST_MODIFIED) };
-        let name = text(CONTENT_DISPOSITION).as_deref().and_then(file_name);
         let (file, size, digest) = self.keep(answer, directory, &shown).await?;
-        Ok(Some(Download { file: Arc::new(file), size, digest, name, version }))
+        Ok(Some(Download { file: Arc::new(file), size, digest, version }))
     }
 
     /// Asks, and follows redirects.
@@ -227,28 +222,9 @@ fn reason(error: &reqwest::Error) -> String {
     cause.to_string()
 }
 
-/// The file name of a `Content-Disposition`, if it is one component of a path.
-fn file_name(header: &str) -> Option<String> {
-    let value = header.split(';').map(str::trim).find_map(|part| part.strip_prefix("filename="))?;
-    let name = value.trim_matches('"');
-    let fine = !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', '\0']);
-    fine.then(|| name.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_one_component() {
-        assert_eq!(file_name("attachment; filename=\"a.tar.gz\"").as_deref(), Some("a.tar.gz"));
-        assert_eq!(file_name("attachment; filename=a"), Some("a".to_owned()));
-        for header in
-            ["attachment", "attachment; filename=\"../x\"", "attachment; filename=\"\"", "x; filename=.."]
-        {
-            assert_eq!(file_name(header), None, "{header}");
-        }
-    }
 
     #[test]
     fn times_are_read() {

@@ -8,19 +8,43 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+/// How the bytes of a layer travel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// gzip.
+    #[default]
+    Gzip,
+    /// zstd.
+    Zstd,
+    /// As they are.
+    None,
+}
+
+/// Whose media types a manifest has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// OCI's.
+    #[default]
+    Oci,
+    /// Docker's schema 2, whose layers are always gzip.
+    Docker,
+}
+
 /// A layer as it travels.
 pub struct Layer {
-    /// gzip bytes of the tar.
+    /// Compressed bytes of the tar.
     pub blob: Vec<u8>,
+    /// How they are compressed.
+    pub compression: Compression,
     /// `sha256:…` of the tar.
     pub diff_id: String,
 }
 
-/// Compresses a tar to a layer.
+/// Compresses a tar to a layer by gzip.
 pub fn layer(tar: &[u8]) -> Result<Layer> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(tar)?;
-    Ok(Layer { blob: encoder.finish()?, diff_id: sha256(tar) })
+    Ok(Layer { blob: encoder.finish()?, compression: Compression::Gzip, diff_id: sha256(tar) })
 }
 
 /// `sha256:…` of bytes.
@@ -32,41 +56,92 @@ pub fn sha256(bytes: &[u8]) -> String {
 
 /// Pushes an image of these layers and this `config` object (`Env`, `Cmd`, …). Returns the manifest's digest.
 pub fn image(address: &str, repository: &str, tag: &str, layers: &[Layer], config: &Value) -> Result<String> {
+    push(address, repository, tag, layers, &document(layers, config), Dialect::Oci)
+}
+
+/// An image configuration with this `config` object.
+#[must_use]
+pub fn document(layers: &[Layer], config: &Value) -> Value {
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
     };
-    let config = serde_json::to_vec(&json!({
+    json!({
         "created": "2026-01-01T00:00:00Z",
         "architecture": architecture,
         "os": "linux",
         "config": config,
         "rootfs": {"type": "layers", "diff_ids": layers.iter().map(|layer| &layer.diff_id).collect::<Vec<_>>()},
         "history": layers.iter().map(|_| json!({"created_by": "made by hand"})).collect::<Vec<_>>(),
-    }))?;
+    })
+}
+
+/// Pushes an image with this configuration. Returns the manifest's digest.
+pub fn push(
+    address: &str,
+    repository: &str,
+    tag: &str,
+    layers: &[Layer],
+    document: &Value,
+    dialect: Dialect,
+) -> Result<String> {
+    let config = serde_json::to_vec(document)?;
     blob(address, repository, &config)?;
     for layer in layers {
         blob(address, repository, &layer.blob)?;
     }
+    let (kind, config_kind) = match dialect {
+        Dialect::Oci => {
+            ("application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.config.v1+json")
+        }
+        Dialect::Docker => (
+            "application/vnd.docker.distribution.manifest.v2+json",
+            "application/vnd.docker.container.image.v1+json",
+        ),
+    };
+    let layer_kind = |layer: &Layer| match (dialect, layer.compression) {
+        (Dialect::Docker, _) => "application/vnd.docker.image.rootfs.diff.tar.gzip",
+        (Dialect::Oci, Compression::Gzip) => "application/vnd.oci.image.layer.v1.tar+gzip",
+        (Dialect::Oci, Compression::Zstd) => "application/vnd.oci.image.layer.v1.tar+zstd",
+        (Dialect::Oci, Compression::None) => "application/vnd.oci.image.layer.v1.tar",
+    };
     let manifest = serde_json::to_vec(&json!({
         "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "mediaType": kind,
         "config": {
-            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "mediaType": config_kind,
             "digest": sha256(&config),
             "size": config.len(),
         },
         "layers": layers.iter().map(|layer| json!({
-            "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
+            "mediaType": layer_kind(layer),
             "digest": sha256(&layer.blob),
             "size": layer.blob.len(),
         })).collect::<Vec<_>>(),
     }))?;
-    let path = format!("/v2/{repository}/manifests/{tag}");
-    let answer = request(address, "PUT", &path, "application/vnd.oci.image.manifest.v1+json", &manifest)?;
-    answer.expect(201)?;
-    Ok(sha256(&manifest))
+    put_manifest(address, repository, tag, kind, &manifest)
+}
+
+/// Pushes an index of images that the repository has: platform (`{"os": …}`) and tag of each. Returns its digest.
+pub fn index(address: &str, repository: &str, tag: &str, images: &[(Value, &str)]) -> Result<String> {
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let manifests = images
+        .iter()
+        .map(|(platform, tag)| {
+            let manifest = get(address, &format!("/v2/{repository}/manifests/{tag}"), kind)?;
+            let (digest, size) = (sha256(&manifest), manifest.len());
+            Ok(json!({"mediaType": kind, "digest": digest, "size": size, "platform": platform}))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let index = serde_json::to_vec(&json!({"schemaVersion": 2, "mediaType": kind, "manifests": manifests}))?;
+    put_manifest(address, repository, tag, kind, &index)
+}
+
+fn put_manifest(address: &str, repository: &str, tag: &str, kind: &str, bytes: &[u8]) -> Result<String> {
+    request(address, "PUT", &format!("/v2/{repository}/manifests/{tag}"), kind, bytes)?.expect(201)?;
+    Ok(sha256(bytes))
 }
 
 fn blob(address: &str, repository: &str, bytes: &[u8]) -> Result<()> {

@@ -16,8 +16,10 @@ impl Selection<'_> {
     /// count under `--chown`, nor mode bits that `--chmod` decides, and of a directory whose contents are copied only
     /// the contents. Of a file the name counts. Reads files that the stat index does not know.
     pub fn digest(&self, request: &Request) -> Result<Digest, CopyError> {
-        let mut hasher = start("copy content 1");
+        let mut hasher = start("copy content 2");
         for part in &self.parts {
+            // A file that was fetched is unpacked or not, whatever the other sources are.
+            hasher.field([u8::from(part.unpack)]);
             let mut details = part.details()?.iter();
             for found in &part.matches {
                 hash_match(&mut hasher, part, found);
@@ -34,8 +36,9 @@ impl Selection<'_> {
     /// [`Selection::digest`] is cheap enough. Equal keys mean equal content; different ones mean nothing.
     #[must_use]
     pub fn cheap_key(&self, request: &Request) -> Option<Digest> {
-        let mut hasher = start("copy identity 1");
+        let mut hasher = start("copy identity 2");
         for part in &self.parts {
+            hasher.field([u8::from(part.unpack)]);
             for found in &part.matches {
                 hash_match(&mut hasher, part, found);
                 for picked in &found.picked {

@@ -14,6 +14,9 @@ use super::CopyError;
 use super::path::{self, Dots, PathBytes, Peek, Unresolved};
 use super::tree::Xattrs;
 
+/// The mode bit of a directory whose entries take over its group.
+pub(crate) const SET_GROUP_ID: u32 = 0o2000;
+
 /// What a name of the draft leads to. Hard links share one.
 #[derive(Debug, Clone)]
 pub(crate) struct Inode {
@@ -84,6 +87,19 @@ impl<'v> Draft<'v> {
 
     pub(crate) fn is_dir(&self, path: &[u8]) -> bool {
         self.find(path) == Some(Found::Directory)
+    }
+
+    /// The group of a directory whose entries take it over; `None` for a directory without the bit.
+    pub(crate) fn set_group_id(&self, path: &[u8]) -> Option<u32> {
+        let (mode, gid) = match self.slots.get(path) {
+            Some(inode) => (self.inodes[*inode].mode, self.inodes[*inode].gid),
+            None if path.is_empty() => {
+                let root = root_inode(self.view);
+                (root.mode, root.gid)
+            }
+            None => self.below(path).map(|entry| (entry.mode, entry.gid))?,
+        };
+        (mode & SET_GROUP_ID != 0).then_some(gid)
     }
 
     /// Follows `path` inside `root`, the last part too.

@@ -17,6 +17,12 @@ impl Patterns {
         for pattern in patterns {
             let pattern = pattern.trim();
             let bare = pattern.strip_prefix('!').unwrap_or(pattern);
+            if pattern == "!" {
+                return Err(CopyError::Pattern {
+                    pattern: pattern.to_owned(),
+                    reason: "illegal exclusion pattern",
+                });
+            }
             // Only ignore files have comments, and only there a leading slash means nothing: here such a pattern
             // matches nothing, as in BuildKit.
             if bare.is_empty() || bare.starts_with('/') {

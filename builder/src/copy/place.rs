@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use layer_store::layer::NewEntry;
 use layer_store::{Store, View};
 
-use super::draft::{Draft, Found, Inode, InodeBody};
+use super::draft::{Draft, Found, Inode, InodeBody, SET_GROUP_ID};
 use super::path::{self, Dots, PathBytes, Unresolved};
 use super::select::{Match, Part, Picked, Selection};
 use super::tree::{Body, Detail, Identity, Node, Xattrs};
@@ -101,7 +101,8 @@ pub(super) fn unresolved(path: &[u8], why: &Unresolved) -> CopyError {
     CopyError::Destination { path: path::display(path), reason: why.reason() }
 }
 
-/// mkdir -p. `path` leads over no symlink.
+/// mkdir -p. `path` leads over no symlink. As from the kernel, what is made in a directory with the set-group-ID bit has
+/// that bit too, and its group unless `owner` says another.
 pub(super) fn make_directories(
     draft: &mut Draft<'_>,
     path: &[u8],
@@ -121,7 +122,9 @@ pub(super) fn make_directories(
             }
         }
     }
-    let owner = owner.unwrap_or_default();
+    let shared = missing.last().and_then(|path| draft.set_group_id(path::parent(path)));
+    let owner = owner.unwrap_or(Owner { uid: 0, gid: shared.unwrap_or(0) });
+    let mode = if shared.is_some() { mode | SET_GROUP_ID } else { mode };
     for path in missing.iter().rev() {
         let inode = Inode {
             body: InodeBody::Directory { fresh: true },
@@ -173,7 +176,9 @@ impl Placing<'_, '_> {
             }
         }
         // A directory that only took in contents keeps its metadata but for the time, which is the source's.
+        let took_in = self.found.picked.len() > 1;
         if existed
+            && took_in
             && let Some(mtime) = self.found.picked[0].node.mtime
             && let Some(inode) = self.draft.open(&destination)
         {

@@ -29,7 +29,9 @@ impl<'a> StageGraph<'a> {
         for stage in &dockerfile.stages {
             let image = globals.expand(&stage.image, dockerfile.directives.escape);
             let image = image.map(|expanded| expanded.text).unwrap_or_default();
-            let earlier = StageName::new(&image).and_then(|name| above.get(&name).copied());
+            // Names of stages are in lower case, whatever AS says, and unlike `--from` a FROM has to write them so.
+            let name = StageName::new(&image).filter(|name| name.as_str() == image);
+            let earlier = name.and_then(|name| above.get(&name).copied());
             starts.push(Start { image, stage: earlier });
             if let Some(name) = &stage.name {
                 above.insert(name, stage.index);

@@ -109,10 +109,6 @@ impl Lowering<'_> {
         if checksum.is_some() && (remote.is_empty() || add.sources.len() > 1) {
             return Err(at(span, "`--checksum` needs exactly one source, and a remote one"));
         }
-        let has_git = remote.values().any(|source| matches!(source, CopySource::Git(_)));
-        if add.keep_git_dir.is_some() && !has_git {
-            return Err(at(span, "`--keep-git-dir` is only possible with a git source"));
-        }
         Ok(remote)
     }
 
@@ -126,6 +122,7 @@ impl Lowering<'_> {
     ) -> Result<()> {
         let escape = self.escape();
         let (mut sources, mut inline) = (Vec::new(), Vec::new());
+        let mut heredocs = String::new();
         let mut line = common.keyword.to_owned();
         if common.parents {
             line.push_str(" --parents");
@@ -158,7 +155,7 @@ impl Lowering<'_> {
                 }
                 Written::Heredoc(at_heredoc) => {
                     let Some(heredoc) = instruction.heredocs.get(*at_heredoc) else { continue };
-                    let _ = write!(line, " <<{}", heredoc.name);
+                    let _ = write!(heredocs, " <<{}", heredoc.name);
                     let body = heredoc.body();
                     let content = if heredoc.expand {
                         let lookup = |name: &str| state.value(name).map(str::to_owned);
@@ -170,15 +167,18 @@ impl Lowering<'_> {
                         body.into_owned()
                     };
                     // The delimiter names the file; what climbs out of a directory in it is cut off.
-                    let clean = absolute("/", &heredoc.name);
-                    let name = clean.rsplit('/').next().filter(|name| !name.is_empty());
-                    inline.push(InlineFile { name: name.unwrap_or("heredoc").to_owned(), content });
+                    let name = absolute("/", &heredoc.name)[1..].to_owned();
+                    if name.is_empty() || name.contains('/') {
+                        let message = format!("`{}` cannot name the file of a heredoc", heredoc.name);
+                        return Err(at(heredoc.span, message));
+                    }
+                    inline.push(InlineFile { name, content });
                 }
             }
         }
         let destination = state.expand(common.destination, escape)?;
-        let _ = write!(line, " {destination} # buildkit");
         // Paths come before here-documents, whatever the order in the line.
+        let _ = write!(line, "{heredocs} {destination} # buildkit");
         if !inline.is_empty() {
             sources.push(CopySource::Inline(inline));
         }
@@ -188,8 +188,10 @@ impl Lowering<'_> {
             destination,
             cwd: state.cwd().to_owned(),
             chown,
+            // As in BuildKit: under `--chmod` the directories on the way would get the mode too, in the place of those
+            // that the image has.
+            link: common.link && chmod.is_none(),
             chmod,
-            link: common.link,
             parents: common.parents,
             exclude: common.exclude.iter().map(|word| word.text.clone()).collect(),
             unpack: common.unpack,
@@ -207,10 +209,7 @@ impl Lowering<'_> {
         span: Span,
     ) -> Result<()> {
         let path = state.expand(word, self.escape())?;
-        if path.is_empty() {
-            return Err(at(word.span, format!("the path `{word}` expands to nothing")));
-        }
-        // An absolute path is kept as it is written, as BuildKit does.
+        // An absolute path is kept as it is written, as BuildKit does, and an empty one changes nothing.
         let path = if path.starts_with('/') { path } else { absolute(state.cwd(), &path) };
         state.config.config.working_dir.clone_from(&path);
         if path == "/" {

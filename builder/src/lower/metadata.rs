@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use layer_store::config::{Empty, Healthcheck as StoredHealthcheck};
 
 use super::stage::StageState;
-use super::{Lowering, at};
+use super::{Lowering, at, go_text};
 use crate::dockerfile::ast::{ArgDecl, Command, Healthcheck, HealthcheckCommand, InstructionKind, Word};
 use crate::dockerfile::port::parse_port;
 use crate::error::Result;
@@ -46,15 +46,16 @@ impl Lowering<'_> {
             InstructionKind::Expose(words) => self.expose(state, words),
             InstructionKind::StopSignal(word) => {
                 let signal = state.expand(word, self.escape())?;
-                crate::signal::parse(&signal)
-                    .ok_or_else(|| at(word.span, format!("invalid signal `{signal}`")))?;
+                if !crate::signal::is_known(&signal) {
+                    return Err(at(word.span, format!("invalid signal `{signal}`")));
+                }
                 state.note(format!("STOPSIGNAL {signal}"));
                 state.config.config.stop_signal = Some(signal);
                 Ok(())
             }
             InstructionKind::Cmd(command) => {
                 let arguments = shell_form(state, command);
-                state.note(format!("CMD {}", quoted(&arguments)));
+                state.note(format!("CMD {}", go_text::quoted(&arguments)));
                 let config = &mut state.config.config;
                 config.cmd = Some(arguments);
                 config.args_escaped = true;
@@ -63,7 +64,7 @@ impl Lowering<'_> {
             }
             InstructionKind::Entrypoint(command) => {
                 let arguments = shell_form(state, command);
-                state.note(format!("ENTRYPOINT {}", quoted(&arguments)));
+                state.note(format!("ENTRYPOINT {}", go_text::quoted(&arguments)));
                 state.config.config.entrypoint = Some(arguments);
                 // An inherited CMD was meant for another program.
                 if !state.cmd_set {
@@ -217,99 +218,13 @@ fn healthcheck(state: &StageState, check: &Healthcheck) -> StoredHealthcheck {
 
 /// A health check as BuildKit's history shows it.
 fn shown(check: &StoredHealthcheck) -> String {
-    let seconds = |nanoseconds: i64| format!("\"{}\"", go_duration(nanoseconds));
-    let retries = char::from_u32(u32::try_from(check.retries).unwrap_or(0)).unwrap_or('\0');
-    let retries = match retries {
-        '\u{7}' => "'\\a'".to_owned(),
-        '\u{8}' => "'\\b'".to_owned(),
-        '\t' => "'\\t'".to_owned(),
-        '\n' => "'\\n'".to_owned(),
-        '\u{b}' => "'\\v'".to_owned(),
-        '\u{c}' => "'\\f'".to_owned(),
-        '\r' => "'\\r'".to_owned(),
-        '\0'..='\u{1f}' | '\u{7f}' => format!("'\\x{:02x}'", retries as u32),
-        '\'' | '\\' => format!("'\\{retries}'"),
-        other => format!("'{other}'"),
-    };
     format!(
-        "&{{{} {} {} {} {} {retries}}}",
-        quoted(&check.test),
-        seconds(check.interval),
-        seconds(check.timeout),
-        seconds(check.start_period),
-        seconds(check.start_interval),
+        "{{Test:[{}] Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",
+        check.test.join(" "),
+        go_text::duration(check.interval),
+        go_text::duration(check.timeout),
+        go_text::duration(check.start_period),
+        go_text::duration(check.start_interval),
+        check.retries
     )
-}
-
-/// A duration as Go writes it: `1m30s`, `500ms`, `0s`.
-fn go_duration(nanoseconds: i64) -> String {
-    let trim = |value: f64, unit: &str| format!("{value}{unit}");
-    match nanoseconds {
-        0 => "0s".to_owned(),
-        #[expect(clippy::cast_precision_loss, reason = "below a second there are at most nine digits")]
-        1..1_000_000_000 => match nanoseconds {
-            1..1_000 => format!("{nanoseconds}ns"),
-            1_000..1_000_000 => trim(nanoseconds as f64 / 1e3, "\u{b5}s"),
-            _ => trim(nanoseconds as f64 / 1e6, "ms"),
-        },
-        _ => {
-            let (seconds, rest) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
-            let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-            let fraction = format!("{rest:09}");
-            let fraction = fraction.trim_end_matches('0');
-            let point = if fraction.is_empty() { "" } else { "." };
-            let mut text = String::new();
-            if hours > 0 {
-                let _ = write!(text, "{hours}h");
-            }
-            if hours > 0 || minutes > 0 {
-                let _ = write!(text, "{minutes}m");
-            }
-            let _ = write!(text, "{seconds}{point}{fraction}s");
-            text
-        }
-    }
-}
-
-/// A list as Go's `%q` writes it, which is how BuildKit's history shows CMD and ENTRYPOINT.
-fn quoted(words: &[String]) -> String {
-    let mut text = "[".to_owned();
-    for (at, word) in words.iter().enumerate() {
-        if at > 0 {
-            text.push(' ');
-        }
-        text.push('"');
-        for c in word.chars() {
-            match c {
-                '"' => text.push_str("\\\""),
-                '\\' => text.push_str("\\\\"),
-                '\n' => text.push_str("\\n"),
-                '\t' => text.push_str("\\t"),
-                '\r' => text.push_str("\\r"),
-                '\u{7}' => text.push_str("\\a"),
-                '\u{8}' => text.push_str("\\b"),
-                '\u{b}' => text.push_str("\\v"),
-                '\u{c}' => text.push_str("\\f"),
-                c if c.is_control() => {
-                    let _ = write!(text, "\\x{:02x}", c as u32);
-                }
-                c => text.push(c),
-            }
-        }
-        text.push('"');
-    }
-    text.push(']');
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quotes_as_go_does() {
-        let words = ["/bin/sh", "-c", "echo \"a\\b\"\n"].map(str::to_owned);
-        assert_eq!(quoted(&words), r#"["/bin/sh" "-c" "echo \"a\\b\"\n"]"#);
-        assert_eq!(quoted(&[]), "[]");
-    }
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod args;
 mod files;
+mod go_text;
 mod metadata;
 mod names;
 mod run;
@@ -39,6 +40,8 @@ pub struct LowerOptions {
     pub build_args: BTreeMap<String, String>,
     /// The platforms of the image, at least one; each gets its own image.
     pub platforms: Vec<Platform>,
+    /// Whether a platform was asked for: then the image says it, whatever its base image says.
+    pub platform_is_asked: bool,
     /// The platform of this machine.
     pub build_platform: Platform,
     /// Settings that reach commands.
@@ -94,6 +97,8 @@ pub struct Lowered {
     pub also: Vec<NodeId>,
     /// What became of each stage, by platform and then in the order of the file.
     pub stages: Vec<StageUse>,
+    /// `SOURCE_DATE_EPOCH` as an ARG above the first FROM gives it, in seconds.
+    pub epoch: Option<i64>,
     /// What should be known about the Dockerfile.
     pub warnings: Vec<Diagnostic>,
     /// The names that an ARG of a stage or of a base image's trigger declared.
@@ -137,6 +142,8 @@ pub struct TargetImage {
     pub config: ImageConfig,
     /// Where its history comes from.
     pub history: Vec<HistoryEntry>,
+    /// The image that it begins with, by its whole name and digest; `None` above nothing.
+    pub base: Option<String>,
 }
 
 /// Makes the graph for the stages and platforms that `options` want.
@@ -178,6 +185,7 @@ pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &R
         images: Vec::new(),
         also: Vec::new(),
         stages: Vec::new(),
+        epoch: None,
         warnings: Vec::new(),
         declared: BTreeSet::new(),
     };
@@ -186,13 +194,16 @@ pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &R
         pass.graph = std::mem::take(&mut lowered.graph);
         pass.note_need(index, Need::Target);
         pass.work_out(index).await?;
-        let stage = pass.inherit(index)?;
+        let mut stage = pass.inherit(index)?;
+        set_platform(&mut stage.config, pass.platform, options);
+        lowered.epoch = args::epoch(&pass.globals)?;
         if (at + 1) % last == 0 {
             lowered.images.push(TargetImage {
                 platform: pass.platform.clone(),
                 node: stage.node,
                 config: stage.config,
                 history: stage.history,
+                base: stage.base,
             });
         } else {
             lowered.also.push(stage.node);
@@ -229,6 +240,23 @@ fn report(
         let (name, platform) = (names::stage(stage), platform.clone());
         stages.push(StageUse { name, index: stage.index, platform, need, steps });
     }
+}
+
+/// The platform that the finished image says it is for, in normalised form.
+fn set_platform(config: &mut ImageConfig, asked: &Platform, options: &LowerOptions) {
+    if options.platform_is_asked {
+        let same = config.os == asked.os && config.architecture == asked.architecture;
+        config.os.clone_from(&asked.os);
+        config.architecture.clone_from(&asked.architecture);
+        if asked.variant.is_some() || !same {
+            config.variant.clone_from(&asked.variant);
+        }
+        if asked.os_version.is_some() || !same {
+            config.os_version.clone_from(&asked.os_version);
+        }
+    }
+    let platform = config.platform();
+    (config.os, config.architecture, config.variant) = (platform.os, platform.architecture, platform.variant);
 }
 
 /// What a pass found of a stage.

@@ -1,6 +1,6 @@
 //! RUN.
 
-use super::args::PROXIES;
+use super::args::proxies;
 use super::files::absolute;
 use super::metadata::shell;
 use super::stage::StageState;
@@ -68,11 +68,8 @@ impl Lowering<'_> {
             return Err(at(span, "RUN needs a command"));
         }
         let created_by = format!("RUN {} # buildkit", with_args(state, &argv));
-        let ambient_env = PROXIES
-            .iter()
-            .filter(|name| state.value(name).is_none())
-            .filter_map(|name| self.options.build_args.get(*name).map(|value| format!("{name}={value}")))
-            .collect();
+        let ambient_env =
+            proxies(&self.options.build_args).map(|(name, value)| format!("{name}={value}")).collect();
         let op = Op::Exec(Box::new(Exec {
             input: state.node,
             argv,

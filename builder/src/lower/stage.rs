@@ -1,8 +1,10 @@
 //! The state of a stage while its instructions are taken in, one after the other.
 
-use layer_store::config::{ContainerConfig, History};
+use layer_store::config::{ContainerConfig, History, RootFs};
 use layer_store::{ImageConfig, Platform};
+use registry_client::Reference;
 
+use super::files::absolute;
 use super::names::{self, Numbering};
 use super::{Lowering, NamedContext, NoCache, args, at};
 use crate::dockerfile::Span;
@@ -48,6 +50,8 @@ pub(super) struct StageState {
     pub(super) args: Vec<(String, Option<String>)>,
     /// The platform of its base image.
     pub(super) platform: Platform,
+    /// The image that it begins with, by its whole name and digest; `None` above nothing.
+    pub(super) base: Option<String>,
     /// Whether CMD was set in this stage.
     pub(super) cmd_set: bool,
     /// Counts its steps.
@@ -143,6 +147,7 @@ impl Lowering<'_> {
             env: Vec::new(),
             args: Vec::new(),
             platform: platform.clone(),
+            base: None,
             cmd_set: false,
             numbering,
             index: stage.index,
@@ -178,24 +183,28 @@ impl Lowering<'_> {
             let op = Op::Image(resolved.base.clone());
             let span = Some(stage.from_span);
             state.node = self.insert(Node { op, name, span, stage: None, no_cache: false });
-            state.config = resolved.config.clone();
-            state.history = state.config.history.drain(..).map(HistoryEntry::Base).collect();
-            state.config.rootfs.diff_ids.clear();
-            state.config.created = None;
+            state.config = inherited(&resolved.config);
+            state.history = resolved.config.history.iter().cloned().map(HistoryEntry::Base).collect();
+            state.base = Reference::parse(&image)
+                .ok()
+                .map(|reference| reference.with_digest(resolved.digest).canonical());
             if state.config.architecture != platform.architecture && !state.config.architecture.is_empty() {
                 state.platform = state.config.platform();
             }
         } else {
             state.config.config.working_dir = "/".to_owned();
         }
+        // What begins with nothing is of the platform that is built for, whatever `FROM --platform=` says.
         if state.config.architecture.is_empty() {
-            state.config.architecture.clone_from(&platform.architecture);
-            state.config.variant.clone_from(&platform.variant);
+            state.config.architecture.clone_from(&self.platform.architecture);
+            state.config.variant.clone_from(&self.platform.variant);
         }
         if state.config.os.is_empty() {
-            state.config.os.clone_from(&platform.os);
+            state.config.os.clone_from(&self.platform.os);
         }
-        state.env = variables(&state.config.config);
+        for (name, value) in variables(&state.config.config) {
+            state.set(&name, &value);
+        }
         if state.value("PATH").is_none() && state.config.os != "windows" {
             state.set("PATH", DEFAULT_PATH);
             state.config.config.env.push(format!("PATH={DEFAULT_PATH}"));
@@ -260,6 +269,21 @@ impl Lowering<'_> {
             }
         }
     }
+}
+
+/// The configuration that an image takes over from its base: what the OCI specification and the Dockerfile know. Other
+/// fields tell how the base itself was made (`container_config`, `Hostname`), and as with BuildKit they end with it.
+fn inherited(base: &ImageConfig) -> ImageConfig {
+    let mut config =
+        ImageConfig { created: None, history: Vec::new(), rootfs: RootFs::default(), ..base.clone() };
+    config.extra.retain(|name, _| name == "os.features");
+    config.config.extra.clear();
+    let working_dir = &config.config.working_dir;
+    if !working_dir.is_empty() && !working_dir.starts_with('/') {
+        // BuildKit applies it as a WORKDIR to itself.
+        config.config.working_dir = absolute(&absolute("/", working_dir), working_dir);
+    }
+    config
 }
 
 fn variables(config: &ContainerConfig) -> Vec<(String, String)> {

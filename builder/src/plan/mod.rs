@@ -127,7 +127,7 @@ impl Engine {
         let (parsed, mut warnings) = build::parse(request)?;
         let resolver = Resolver::new(self.store.clone(), self.client.clone(), request.pull).keeping_nothing();
         let lowering = lower(&parsed, &request.options, &resolver);
-        let Lowered { graph, stages, warnings: more, .. } = tokio::select! {
+        let Lowered { graph, stages, epoch, warnings: more, .. } = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Error::Cancelled),
             lowered = lowering => lowered?,
@@ -142,7 +142,8 @@ impl Engine {
             exporter: None,
             budget: Budget::new(self.store.clone(), None),
         };
-        let (solver, _) = self.solver(request, graph.clone(), layers, around, &cancel)?;
+        let (solver, _) =
+            self.solver(request, request.epoch.or(epoch), graph.clone(), layers, around, &cancel)?;
         let foreseen = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Error::Cancelled),

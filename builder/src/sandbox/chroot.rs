@@ -83,6 +83,13 @@ pub(super) fn dress(step: &Step, secrets: Vec<OwnedFd>, features: &Features) -> 
     let watched = features.hands_over && !needs_other_ids(&dressed.root, step);
     for name in root::SYSTEM {
         match rustix::fs::mkdirat(&dressed.root, name, Mode::from_raw_mode(0o755)) {
+            // What a mount needs on its way is not kept for itself.
+            Ok(())
+                if step.mounts.iter().any(|mount| mount.target().starts_with(Path::new("/").join(name))) =>
+            {
+                let root = dressed.root.try_clone().map_err(|_| Errno::MFILE).refused_on("dup", name)?;
+                dressed.made.push((root, name.into()));
+            }
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error).refused_on("mkdir", name).map_err(Into::into),
         }
@@ -164,8 +171,10 @@ impl Dressed {
                     self.put(&target, &place, None)?;
                 }
                 StepMount::Tmpfs { .. } => {
+                    let covered = resolve::open(&self.root, &target).and_then(rustix::fs::fstat);
+                    let mode = covered.map_or(0o1777, |covered| covered.st_mode & 0o7777);
                     let made = self.fresh(&name)?;
-                    rustix::fs::fchmod(&made, Mode::from_raw_mode(0o1777)).refused_on("chmod", &place)?;
+                    rustix::fs::fchmod(&made, Mode::from_raw_mode(mode)).refused_on("chmod", &place)?;
                     self.put(&target, &place, None)?;
                 }
                 StepMount::Cache { source, subpath, .. } => {

@@ -91,6 +91,7 @@ fn files_of_ours(step: &Step) -> Result<Vec<Prepared>, Failure> {
             target: Path::new("/etc").join(name),
             mount: clone_of(place, INERT | rustix::mount::MountAttrFlags::MOUNT_ATTR_RDONLY)?,
             directory: false,
+            tmpfs: false,
         });
     }
     Ok(prepared)
@@ -126,7 +127,8 @@ fn stubs<'a>(step: &Step, mounts: impl Iterator<Item = &'a Prepared>) -> Result<
     Overlay { lowers, upper: None }.attach(Path::new("look"))?;
     let image = open_directory("look")?;
     let mut missing = BTreeMap::new();
-    let mut covered: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
+    let system: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
+    let mut covered = system.clone();
     for mount in mounts {
         let impossible =
             |reason: String| NotRun::Mount { target: mount.target.display().to_string(), reason };
@@ -135,12 +137,20 @@ fn stubs<'a>(step: &Step, mounts: impl Iterator<Item = &'a Prepared>) -> Result<
         if located.real.as_os_str().is_empty() {
             return Err(impossible("the root cannot be mounted over".to_owned()));
         }
+        // As in BuildKit, a directory of the system that a mount needs on its way is not kept for itself.
+        if located.existing == 0
+            && let Some(above) = system.iter().find(|above| located.real.starts_with(above))
+        {
+            missing.insert(above.clone(), (0, true));
+        }
         // A target inside another mount is made there.
         if covered.iter().any(|above| located.real.starts_with(above)) {
             continue;
         }
         if located.kind.is_none() {
             missing.insert(located.real.clone(), (located.existing, mount.directory));
+        } else if mount.tmpfs {
+            same_mode(&image, &mount.mount, &located.real)?;
         }
         covered.push(located.real);
     }
@@ -178,6 +188,14 @@ fn stubs<'a>(step: &Step, mounts: impl Iterator<Item = &'a Prepared>) -> Result<
         same_directory(&image, &top, path)?;
     }
     Ok(Some(PathBuf::from("stubs")))
+}
+
+/// Gives the root of a mount the mode of the directory that it will cover, as runc does.
+fn same_mode(image: &OwnedFd, mount: &OwnedFd, path: &Path) -> Result<(), Failure> {
+    let stat = rustix::fs::statat(image, path, AtFlags::SYMLINK_NOFOLLOW).refused_on("stat", path)?;
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let place = rustix::fs::openat(mount, ".", flags, Mode::empty()).refused_on("open", path)?;
+    rustix::fs::fchmod(place, Mode::from_raw_mode(stat.st_mode & 0o7777)).refused_on("chmod", path)
 }
 
 /// Gives the directory `path` below `to` the owner, mode, attributes and times that it has below `from`.

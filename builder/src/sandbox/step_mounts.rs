@@ -22,6 +22,8 @@ pub(super) struct Prepared {
     pub(super) mount: OwnedFd,
     /// Whether it is a directory.
     pub(super) directory: bool,
+    /// Whether it is memory, which takes the mode of the directory that it covers.
+    pub(super) tmpfs: bool,
 }
 
 impl Prepared {
@@ -69,7 +71,8 @@ pub(super) fn prepare(step: &Step, secrets: Vec<OwnedFd>) -> Result<Vec<Prepared
             }
         };
         let directory = is_directory(&made).refused_on("stat", &target)?;
-        prepared.push(Prepared { target, mount: made, directory });
+        let tmpfs = matches!(mount, StepMount::Tmpfs { .. });
+        prepared.push(Prepared { target, mount: made, directory, tmpfs });
     }
     Ok(prepared)
 }

@@ -10,7 +10,7 @@ use super::exec::stacked;
 use super::record::{self, StepRecord};
 use super::sources::{Origin, early_key, names_owner, numeric_owner, request};
 use super::{Solved, Solver, key};
-use crate::copy::{self as files, Owner, Selection, Source};
+use crate::copy::{self as files, Selection, Source};
 use crate::error::Result;
 use crate::event::Outcome;
 use crate::graph::{CopyOp, Node, NodeId, Unpack, WorkdirOp};
@@ -54,11 +54,11 @@ impl Solver {
         let solver = self.clone();
         let known = Self::blocking(move || {
             let owner = match op.user.as_str() {
-                "" => Owner::default(),
-                user => users::chown(&store, &view, user)?,
+                "" => None,
+                user => Some(users::chown(&store, &view, user)?),
             };
             let mtime = epoch.unwrap_or_else(|| jiff::Timestamp::now().as_second());
-            let mut entries = files::workdir(&view, &op.path, Some(owner), mtime)?;
+            let mut entries = files::workdir(&view, &op.path, owner, mtime)?;
             clamp(&mut entries, epoch);
             let diff_id = store.write_layer(entries, form)?;
             let known = StepRecord { diff_id, created: crate::image::now(), name, shared: false };

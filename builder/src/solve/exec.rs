@@ -85,7 +85,10 @@ impl Solver {
         let mounts = self.mounts(exec, &inputs[1..]).await?;
         let store = inner.around.store.clone();
         let scratch = Self::blocking(move || Ok(store.scratch()?)).await?;
-        let mut env: Vec<OsString> = exec.env.iter().chain(&exec.ambient_env).map(OsString::from).collect();
+        let name = |pair: &String| pair.split('=').next().unwrap_or_default().to_owned();
+        let covered: Vec<String> = exec.ambient_env.iter().map(name).collect();
+        let own = exec.env.iter().filter(|pair| !covered.contains(&name(pair)));
+        let mut env: Vec<OsString> = own.chain(&exec.ambient_env).map(OsString::from).collect();
         env.extend(mounts.env);
         if !exec.env.iter().any(|pair| pair.starts_with("HOME=")) {
             env.push(format!("HOME={}", user.home).into());

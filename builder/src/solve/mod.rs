@@ -187,6 +187,11 @@ impl Solver {
         self.inner.graph.chain(id)
     }
 
+    /// The name of a step for people: `[2/3] COPY a b`.
+    pub(crate) fn step_name(&self, id: NodeId) -> String {
+        self.inner.graph.node(id).name.clone()
+    }
+
     async fn work(&self, id: NodeId) -> Result<Solved> {
         let node = self.inner.graph.node(id);
         let work = async {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use layer_store::store::Scratch;
 use layer_store::{Digest, Store};
+use percent_encoding::percent_decode_str;
 
 use super::{Solver, key};
 use crate::context::LocalContext;
@@ -101,14 +102,8 @@ impl Solver {
                 download.digest
             )));
         }
-        let path = url.split(['?', '#']).next().unwrap_or(url);
-        let path = path.split_once("://").map_or(path, |(_, rest)| rest);
-        // As Go's `path.Base`: slashes at the end do not count.
-        let last = path.split_once('/').and_then(|(_, path)| path.trim_end_matches('/').rsplit('/').next());
-        let last = last.filter(|name| !name.is_empty());
-        let name = download.name.clone().or_else(|| last.map(str::to_owned));
         Ok(Fetched {
-            name: name.unwrap_or_else(|| "__unnamed__".to_owned()),
+            name: name_of(url),
             mtime: download.version.modified().unwrap_or(0),
             file: download.file,
             size: download.size,
@@ -205,4 +200,17 @@ pub(super) fn early_key(
         digests.push(key::chain(below));
     }
     Ok(Some(key::copy(op, below, &digests, epoch)))
+}
+
+/// The name of what is fetched: the last part of the URL's path, whatever the server calls it.
+fn name_of(url: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    let path =
+        path.split_once("://").map_or(path, |(_, rest)| rest).split_once('/').map_or("", |(_, path)| path);
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    // As Go's `path.Base`: slashes at the end do not count.
+    match decoded.trim_end_matches('/').rsplit('/').next() {
+        None | Some("" | "." | "..") => "__unnamed__".to_owned(),
+        Some(name) => name.to_owned(),
+    }
 }

@@ -72,6 +72,7 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
             targets: args.target.iter().filter(|target| !target.is_empty()).cloned().collect(),
             build_args,
             platforms: platforms(&args.platform)?,
+            platform_is_asked: args.platform.iter().any(|text| !text.is_empty()),
             build_platform: Platform::host(),
             settings: sandbox::settings(&args.sandbox)?,
             network: network(args.network.as_deref())?,

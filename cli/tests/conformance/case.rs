@@ -36,6 +36,7 @@ const HEADS: &[&str] = &[
     "tar",
     "git",
     "base",
+    "index",
     "args",
     "env",
     "change",

@@ -148,6 +148,7 @@ impl Build<'_> {
                     }
                     base::push(self.servers.registry.address(), rest, section.lines())?;
                 }
+                "index" => base::push_index(self.servers.registry.address(), rest, section.lines())?,
                 _ => {}
             }
         }

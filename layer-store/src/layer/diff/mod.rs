@@ -4,9 +4,10 @@
 //!
 //! - An entry that is as it is below, in kind, mode, owner, time, attributes, bytes and hard links, is left out, even if
 //!   it was written anew: so both ways of finding out give one layer.
-//! - The directories above an entry come with it; others only if they changed themselves. The root never does.
-//! - What is gone is a whiteout, one for a directory with all that was in it. A directory that lost all that it had,
-//!   if that were two names or more, is opaque instead, which says the same in one entry.
+//! - The directories above an entry come with it; others only if they changed themselves, in more than the time, as
+//!   with BuildKit. The root never does.
+//! - What is gone is a whiteout, one for a directory with all that was in it. No directory is opaque, as with BuildKit:
+//!   not every reader of layers knows how to hide what is below.
 //! - Times are whole seconds. Sockets are left out; an attribute is kept if it says the same on any machine.
 
 use std::collections::HashMap;

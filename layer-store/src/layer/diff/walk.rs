@@ -105,28 +105,24 @@ impl<'a> Diff<'a, '_, '_> {
                 here.insert(name.to_vec(), Change::Here(Box::new(stat)));
             }
         }
-        let mut opaque = false;
         if below.is_some() && (whole || !gone.is_empty()) {
-            let names_below = self.below.list(&dir_path);
-            let gone: Vec<&[u8]> = names_below
+            let gone: Vec<Vec<u8>> = self
+                .below
+                .list(&dir_path)
                 .iter()
                 .map(|located| (path::split(&located.entry.path).map_or(&b""[..], |(_, name)| name), located))
                 .filter(|(name, _)| !here.contains_key(*name))
                 .filter(|(name, _)| whole || gone.iter().any(|gone| gone == name))
                 .filter(|(_, located)| !self.could_not_be_made(located))
-                .map(|(name, _)| name)
+                .map(|(name, _)| name.to_vec())
                 .collect();
-            // The root's own entry would be needed, which is not everybody's to write.
-            opaque = gone.len() > 1 && gone.len() == names_below.len() && !dir_path.is_empty();
-            if !opaque {
-                here.extend(gone.into_iter().map(|name| (name.to_vec(), Change::Gone)));
-            }
+            here.extend(gone.into_iter().map(|name| (name, Change::Gone)));
         }
         let waiting = self.waiting.len();
         if let Some(stat) = stat {
-            let kind = Kind::Directory { opaque };
+            let kind = Kind::Directory { opaque: false };
             let (entry, changed) = self.described(dir_path.clone(), kind, stat, &attributes);
-            if changed || opaque {
+            if changed {
                 self.emit(entry, None)?;
             } else {
                 self.waiting.push(entry);
@@ -234,7 +230,8 @@ impl<'a> Diff<'a, '_, '_> {
                 let privileged = other.xattrs.iter().filter(|(name, _)| xattrs::is_privileged(name));
                 own.extend(privileged.map(|(name, value)| (name.clone(), value.clone())));
             }
-            let same_time = other.mtime == time || other.mtime == mtime;
+            // What a directory's time says, its names say better.
+            let same_time = other.mtime == time || other.mtime == mtime || kind.is_directory();
             let same_mode = other.mode == mode || matches!(kind, Kind::Symlink { .. });
             changed = !(same_time
                 && same_mode
