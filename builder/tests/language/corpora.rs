@@ -14,7 +14,7 @@ fn corpora() -> PathBuf {
     path
 }
 
-fn cases(folder: &str) -> Vec<PathBuf> {
+pub(crate) fn cases(folder: &str) -> Vec<PathBuf> {
     let mut cases: Vec<_> =
         fs::read_dir(corpora().join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
     cases.sort();
