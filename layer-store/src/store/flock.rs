@@ -122,7 +122,8 @@ pub(super) fn try_acquire(path: &Path, create: bool) -> Result<Option<File>> {
 fn open(path: &Path, create: bool) -> Result<Option<File>> {
     let opened = OpenOptions::new()
         .read(true)
-        .write(true)
+        // What is there may be a finished download on its way to its name, which nobody may write.
+        .write(create)
         .create(create)
         .truncate(false)
         .mode(0o600)
