@@ -1,8 +1,9 @@
-//! The project's chores: `cargo xtask demo`, `test`, `dist`, `isolation`, `bench`.
+//! The project's chores: `cargo xtask demo`, `test`, `fuzz`, `dist`, `isolation`, `bench`.
 
 mod bench;
 mod demo;
 mod dist;
+mod fuzz;
 mod test;
 
 use std::process::{Command, ExitCode};
@@ -14,6 +15,7 @@ usage: cargo xtask <chore>
 
   demo   builds rbuild and shows a whole build: base image, RUN, COPY --from, cache, push
   test   formatting, lints, unit, integration and end-to-end tests
+  fuzz   [TARGET] [--seconds N]: runs the fuzz targets, or one
   dist   the self-contained release binary, checked in an empty root
   isolation
          builds one Dockerfile as each user and in each container, and writes the table of docs/isolation.md
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     let result = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["demo"] => demo::run(),
         ["test", ..] => test::run(&words[1..]),
+        ["fuzz", ..] => fuzz::run(&words[1..]),
         ["dist"] => dist::run(),
         ["isolation"] => test::isolation(),
         ["bench", ..] => bench::run(&words[1..]),
