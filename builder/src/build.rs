@@ -185,9 +185,12 @@ impl Engine {
         let around = Around { reporter: counter.clone(), shared, exporter: exporter.clone(), budget };
         let (solver, indexes) = self.solver(request, work.graph.clone(), layers, around, cancel)?;
         let solved = self.solve(&solver, request, &work.images, &work.also).await;
-        self.report(request, &solver, started)?;
-        for index in indexes {
-            index.save(&self.store)?;
+        let noted = self.report(request, &solver, started);
+        let saved = indexes.iter().try_for_each(|index| index.save(&self.store));
+        // In a store that cannot be written the error of a failed build is the clearer one.
+        if solved.is_ok() {
+            noted?;
+            saved?;
         }
         let result = match solved {
             Ok(images) => self.conclude(request, &images, &solver, &counter, cancel).await,
