@@ -208,9 +208,12 @@ impl Engine {
         let (solver, indexes) =
             self.solver(request, request.epoch, work.graph.clone(), layers, around, cancel)?;
         let solved = self.solve(&solver, request, &work.images, &work.also).await;
-        self.report(request, &solver, started)?;
-        for index in indexes {
-            index.save(&self.store)?;
+        let noted = self.report(request, &solver, started);
+        let saved = indexes.iter().try_for_each(|index| index.save(&self.store));
+        // In a store that cannot be written the error of a failed build is the clearer one.
+        if solved.is_ok() {
+            noted?;
+            saved?;
         }
         let result = match solved {
             Ok(images) => self.conclude(request, &images, &solver, &counter, cancel).await,
