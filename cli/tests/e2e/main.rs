@@ -4,6 +4,7 @@
 mod bad_input;
 mod build;
 mod damage;
+mod escapes;
 mod exchange;
 mod images;
 mod inside;

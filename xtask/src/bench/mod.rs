@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what rbuild costs beside the tools that people have, on this machine, in the same run.
 
 mod frame;
+mod run;
 mod store;
 mod sys;
 
@@ -9,9 +10,10 @@ use anyhow::{Result, bail};
 /// Runs the benchmark that is named, or all of them.
 pub(crate) fn run(words: &[String]) -> Result<()> {
     let reports = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => vec![store::run()?],
+        [] => vec![store::run()?, run::run()?],
         ["store"] => vec![store::run()?],
-        _ => bail!("there is no benchmark `{}`; there is `store`", words.join(" ")),
+        ["run"] => vec![run::run()?],
+        _ => bail!("there is no benchmark `{}`; there are `store` and `run`", words.join(" ")),
     };
     for report in &reports {
         report.show()?;
