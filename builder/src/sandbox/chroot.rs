@@ -12,7 +12,7 @@ use super::features::Features;
 use super::report::Failure;
 use super::step::{MountSource, Step, StepMount};
 use super::wire::{NotRun, RawPath};
-use super::{files, resolve, root, system_mounts};
+use super::{files, resolve, root, step_mounts, system_mounts};
 
 /// The image's filesystem in a step's scratch directory, written by the builder before the step.
 pub(super) const ROOT: &str = "root";
@@ -212,14 +212,9 @@ impl Dressed {
                         served.push(Served { place: real, content, mode: *mode, uid: *uid, gid: *gid });
                     }
                 }
-                StepMount::Ssh { socket, .. } => {
-                    // Another name of the socket's inode, where both are on one filesystem.
-                    std::fs::hard_link(socket, &place).map_err(|error| {
-                        impossible(format!(
-                            "without mounts the agent's socket must be on the store's filesystem: {error}"
-                        ))
-                    })?;
-                    self.put(&target, &place, None)?;
+                StepMount::Ssh { socket, mode, uid, gid, .. } => {
+                    step_mounts::own_socket(socket, *mode, *uid, *gid)?;
+                    self.put(&target, socket, None)?;
                 }
             }
         }

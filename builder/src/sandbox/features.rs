@@ -32,6 +32,8 @@ pub(super) struct Features {
     pub(super) confines: bool,
     /// One id is mapped: calls that need others are answered by process 1 of the step.
     pub(super) emulates_ids: bool,
+    /// The store's filesystem takes no overlay's changes: they are in memory until they are a layer.
+    pub(super) upper_in_memory: bool,
     /// A `seccomp` filter can be installed without giving up set-user-id programs.
     pub(super) seccomp: bool,
 }

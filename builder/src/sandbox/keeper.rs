@@ -17,7 +17,7 @@ use super::report::{Failure, Rung};
 use super::step::{Network, Step};
 use super::sys::{self, Forked, Instruction};
 use super::wire::{self, InputKind, NotRun, Reply, Request};
-use super::{capabilities, chroot, files, probe, seccomp, strays};
+use super::{capabilities, chroot, files, mounting, probe, root, seccomp, strays};
 
 /// What the helper was started with.
 pub(super) struct Orders {
@@ -165,6 +165,12 @@ impl Keeper {
             None
         };
         let doors = group.as_ref().map(Group::doors).transpose()?.unwrap_or_default();
+        if self.features.upper_in_memory {
+            // Here, and not in the step's own mount namespace, where it would go with the step.
+            let memory = root::changes(&step.scratch, true);
+            root::make_directory(&memory)?;
+            mounting::upper_memory(&memory)?;
+        }
         match sys::fork_into(namespaces).refused("clone")? {
             Forked::Child => {
                 let features = &self.features;
@@ -212,6 +218,10 @@ impl Keeper {
             return;
         }
         self.files().warm(&request);
+        let upper = match &request {
+            Request::Commit { upper, .. } => Some(PathBuf::from(upper.clone())),
+            _ => None,
+        };
         match sys::fork_into(0) {
             Ok(Forked::Child) => {
                 let keep: Vec<_> =
@@ -224,7 +234,7 @@ impl Keeper {
                 sys::exit_now(i32::from(sent.is_err()))
             }
             Ok(Forked::Parent { pid, pidfd }) => {
-                let (lowers, scratch) = (Vec::new(), PathBuf::new());
+                let (lowers, scratch) = (Vec::new(), upper.unwrap_or_default());
                 self.children.push(Child { id, pid, pidfd, lowers, scratch, group: None, report: None });
             }
             Err(error) => self.answer(&Reply::Failed {
@@ -242,6 +252,9 @@ impl Keeper {
             strays::kill(&self.children.iter().map(|child| child.pid).collect::<Vec<_>>());
         }
         let Some(report) = child.report else {
+            if let Some(memory) = child.scratch.parent().filter(|_| self.features.upper_in_memory) {
+                let _ = rustix::mount::unmount(memory, rustix::mount::UnmountFlags::DETACH);
+            }
             if status != Some(0) {
                 let message = "the process that did it was killed".to_owned();
                 self.answer(&Reply::Failed { id: child.id, errno: None, message });

@@ -14,6 +14,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
+mod agent;
 mod capabilities;
 mod cause;
 mod cgroup;
@@ -169,8 +170,9 @@ impl Sandbox {
                 fds.push(wire::memory_file(&bytes.0).map_err(failed("pass a secret to the step"))?);
             }
         }
-        let mut upper = step.scratch.join("upper");
+        let mut upper = root::changes(&step.scratch, self.upper_in_memory()).join("upper");
         let mut step = step;
+        let _agents = agent::Agents::forward(&mut step).map_err(failed("make a socket for the SSH agent"))?;
         let mut caches = Vec::new();
         if self.report.rung == Rung::Chroot {
             upper = step.scratch.join(chroot::ROOT);
@@ -216,6 +218,11 @@ impl Sandbox {
         }
     }
 
+    /// Whether what a step changes is seen by the keeper only.
+    fn upper_in_memory(&self) -> bool {
+        self.report.rung != Rung::Chroot && self.report.degradation("overlay").is_some()
+    }
+
     /// Makes a finished step's upper directory a layer over the stack of layers `below` (bottom first) and returns
     /// its diffID.
     pub async fn commit(
@@ -225,7 +232,7 @@ impl Sandbox {
         options: DiffOptions,
     ) -> Result<Digest, SandboxError> {
         let (upper, below, client) = (upper.to_owned(), below.to_vec(), Arc::clone(&self.client));
-        if self.custodian().is_some() {
+        if self.custodian().is_some() || self.upper_in_memory() {
             return blocking("commit the step", move || {
                 let id = client.next_id();
                 let request = Request::Commit { id, upper: upper.as_path().into(), below, options };

@@ -14,7 +14,7 @@ use super::features::{Features, OPTIONAL_NAMESPACES};
 use super::keeper::{Orders, in_child};
 use super::mounting::{INERT, Overlay, filesystem, tmpfs};
 use super::report::{Degradation, Failure, Report, Rung};
-use super::{capabilities, emulation, landlock, sys};
+use super::{capabilities, emulation, landlock, mounting, sys};
 
 /// Tries everything that a step needs. An error means that this rung does not work.
 pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report), Failure> {
@@ -30,9 +30,24 @@ pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report),
     std::fs::create_dir_all(&place).refused_on("mkdir", &place)?;
     let mut degradations = Vec::new();
     let namespaces = namespaces(&mut degradations);
-    let found = in_child(namespaces, || try_all(scratch.path()))?;
-    if let Some(failure) = found.overlay {
-        return Err(failure);
+    let mut found = in_child(namespaces, || try_all(&scratch.path().join("disk"), false))?;
+    let upper_in_memory = found.overlay.is_some();
+    if let Some(failure) = found.overlay.take() {
+        found = in_child(namespaces, || try_all(&scratch.path().join("memory"), true))?;
+        // A tree has device nodes 0:0 for what is gone, which an overlay as the store's filesystem refuses too.
+        let gone = scratch.path().join("gone");
+        let whiteout =
+            rustix::fs::mknodat(rustix::fs::CWD, gone, FileType::CharacterDevice, Mode::empty(), 0);
+        if found.overlay.is_some() || whiteout.is_err() {
+            return Err(failure);
+        }
+        degradations.push(Degradation {
+            feature: "overlay".to_owned(),
+            instead: "an overlay whose changes are in memory".to_owned(),
+            cost: "what a step writes takes memory until it is a layer, and is then copied to the disk"
+                .to_owned(),
+            failure,
+        });
     }
     let mut works = |failure: Option<Failure>, feature: &str, instead: &str, cost: &str| {
         let works = failure.is_none();
@@ -73,6 +88,7 @@ pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report),
         hands_over: false,
         confines: false,
         emulates_ids: orders.rung == Rung::Single,
+        upper_in_memory,
         seccomp: capabilities::effective().contains(rustix::thread::CapabilitySet::SYS_ADMIN),
     };
     let report = Report { rung: orders.rung, id_map: id_map.to_owned(), ids, degradations };
@@ -102,6 +118,7 @@ fn probe_chroot(orders: &Orders, id_map: &str) -> Result<(Features, Report), Fai
         hands_over: hands_over.is_none(),
         confines: confines.is_none(),
         emulates_ids: false,
+        upper_in_memory: false,
         seccomp: capabilities::effective().contains(rustix::thread::CapabilitySet::SYS_ADMIN),
     };
     let ids = mapped_ids("/proc/self/uid_map");
@@ -182,9 +199,9 @@ struct Found {
     pivot_root: Option<Failure>,
 }
 
-fn try_all(scratch: &Path) -> Found {
+fn try_all(scratch: &Path, in_memory: bool) -> Found {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-    let overlay = try_overlay(scratch);
+    let overlay = try_overlay(scratch, in_memory);
     let try_mount = |kind: &str| filesystem(kind, &[], INERT).err();
     let device_nodes = tmpfs("755", None, MountAttrFlags::empty()).is_ok_and(|mount| {
         let number = rustix::fs::makedev(1, 3);
@@ -208,18 +225,26 @@ fn try_all(scratch: &Path) -> Found {
     Found { overlay, proc, sys, device_nodes, hostname, pivot_root }
 }
 
-/// An overlay on the store's own filesystem that can delete a file of a lower tree, which takes a device node.
-fn try_overlay(scratch: &Path) -> Result<OwnedFd, Failure> {
+/// An overlay in the new directory `scratch` of the store that can delete a file of a lower tree, which takes a device
+/// node. Its changes are on the store's own filesystem or in memory.
+fn try_overlay(scratch: &Path, in_memory: bool) -> Result<OwnedFd, Failure> {
+    rustix::fs::mkdir(scratch, Mode::from_raw_mode(0o755)).refused_on("mkdir", scratch)?;
     rustix::process::chdir(scratch).refused_on("chdir", scratch)?;
-    for name in ["lower", "upper", "work", "root"] {
+    for name in ["lower", "changes", "root"] {
+        rustix::fs::mkdir(name, Mode::from_raw_mode(0o755)).refused_on("mkdir", name)?;
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    if in_memory {
+        mounting::upper_memory(Path::new("changes"))?;
+    }
+    let (upper, work) = (Path::new("changes/upper"), Path::new("changes/work"));
+    for name in [upper, work] {
         rustix::fs::mkdir(name, Mode::from_raw_mode(0o755)).refused_on("mkdir", name)?;
     }
     std::fs::write("lower/file", "").refused_on("write", "lower/file")?;
-    let overlay =
-        Overlay { lowers: vec![Path::new("lower")], upper: Some((Path::new("upper"), Path::new("work"))) };
+    let overlay = Overlay { lowers: vec![Path::new("lower")], upper: Some((upper, work)) };
     overlay.attach(Path::new("root"))?;
     std::fs::remove_file("root/file").refused_on("unlink(in the overlay)", "file")?;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open("root", flags, Mode::empty()).refused_on("open", "root")
 }
 

@@ -17,7 +17,7 @@ use super::report::Failure;
 use super::step::Step;
 use super::step_mounts::{self, Prepared};
 use super::wire::NotRun;
-use super::{resolve, system_mounts};
+use super::{files, resolve, system_mounts};
 
 /// The places that an image without them gets, and keeps (as from BuildKit).
 pub(super) const SYSTEM: [&str; 3] = ["dev", "proc", "sys"];
@@ -25,15 +25,15 @@ pub(super) const SYSTEM: [&str; 3] = ["dev", "proc", "sys"];
 /// Builds everything below `step.scratch` and makes it this process's root. `secrets` are the contents of the
 /// step's secret mounts, in order. Gives the upper directory, which is out of reach by then.
 pub(super) fn enter(step: &Step, secrets: Vec<OwnedFd>, features: &Features) -> Result<OwnedFd, NotRun> {
-    let (upper, work) = (step.scratch.join("upper"), step.scratch.join("work"));
-    for path in [&upper, &work] {
-        make_directory(path)?;
-    }
+    let changes = changes(&step.scratch, features.upper_in_memory);
+    let (upper, work) = (changes.join("upper"), changes.join("work"));
+    make_directory(&upper)?;
+    work_directory(&work)?;
     attach(tmpfs("755", None, INERT)?, open_directory(&features.place)?)?;
     rustix::process::chdir(&features.place).refused_on("chdir", &features.place)?;
     make_directory("root")?;
     let files = files_of_ours(step)?;
-    let mut mounts = step_mounts::prepare(step, secrets)?;
+    let mut mounts = step_mounts::prepare(step, &changes, secrets)?;
     let stubs = stubs(step, files.iter().chain(&mounts))?;
     let mut lowers: Vec<&Path> = step.lowers.iter().map(PathBuf::as_path).collect();
     lowers.extend(stubs.as_deref());
@@ -62,6 +62,11 @@ pub(super) fn enter(step: &Step, secrets: Vec<OwnedFd>, features: &Features) -> 
     let upper = open_directory(upper)?;
     switch_root(&root, features)?;
     Ok(upper)
+}
+
+/// The directory of a step's scratch directory where its changes go.
+pub(super) fn changes(scratch: &Path, in_memory: bool) -> PathBuf {
+    if in_memory { scratch.join("memory") } else { scratch.to_owned() }
 }
 
 /// Makes an open directory, which is a mount, this process's root, and lets go of everything else.
@@ -264,6 +269,16 @@ pub(super) fn make_directory(name: impl AsRef<Path>) -> Result<(), Failure> {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(error).refused_on("mkdir", name),
     }
+}
+
+/// Makes the kernel's directory of an overlay anew: one of an earlier `volatile` mount is refused. That is so where a
+/// failed step is looked at.
+pub(super) fn work_directory(path: &Path) -> Result<(), Failure> {
+    if let (Some(above), Some(name)) = (path.parent(), path.file_name()) {
+        let above = open_directory(above)?;
+        files::remove_entry(above.as_fd(), Path::new(name)).refused_on("rmdir", path)?;
+    }
+    make_directory(path)
 }
 
 /// Whether something is a directory.

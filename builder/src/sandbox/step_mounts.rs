@@ -10,7 +10,7 @@ use super::failure::Refused as _;
 use super::mounting::{INERT, Overlay, attach, clone_of, tmpfs};
 use super::report::Failure;
 use super::resolve;
-use super::root::{is_directory, make_directory};
+use super::root::{is_directory, make_directory, work_directory};
 use super::step::{MountSource, Step, StepMount};
 use super::wire::NotRun;
 
@@ -41,8 +41,8 @@ impl Prepared {
     }
 }
 
-/// Makes every mount of a step. The working directory is the step's scratch directory.
-pub(super) fn prepare(step: &Step, secrets: Vec<OwnedFd>) -> Result<Vec<Prepared>, NotRun> {
+/// Makes every mount of a step. What is written to those whose writes are lost goes to `changes`.
+pub(super) fn prepare(step: &Step, changes: &Path, secrets: Vec<OwnedFd>) -> Result<Vec<Prepared>, NotRun> {
     let mut secrets = secrets.into_iter();
     let mut prepared = Vec::with_capacity(step.mounts.len());
     for (number, mount) in step.mounts.iter().enumerate() {
@@ -50,7 +50,7 @@ pub(super) fn prepare(step: &Step, secrets: Vec<OwnedFd>) -> Result<Vec<Prepared
         let impossible = |reason: String| NotRun::Mount { target: target.display().to_string(), reason };
         let made = match mount {
             StepMount::Bind { source, readonly, .. } => {
-                bind(number, source, *readonly, &step.scratch).map_err(|error| error.at(&target))?
+                bind(number, source, *readonly, changes).map_err(|error| error.at(&target))?
             }
             StepMount::Tmpfs { size, .. } => {
                 tmpfs("1777", *size, MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)?
@@ -64,7 +64,8 @@ pub(super) fn prepare(step: &Step, secrets: Vec<OwnedFd>) -> Result<Vec<Prepared
                     secrets.next().ok_or_else(|| impossible("its content did not arrive".to_owned()))?;
                 secret(number, content, *mode, *uid, *gid)?
             }
-            StepMount::Ssh { socket, .. } => {
+            StepMount::Ssh { socket, mode, uid, gid, .. } => {
+                own_socket(socket, *mode, *uid, *gid)?;
                 let place = rustix::fs::open(socket, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
                     .refused_on("open", socket)?;
                 clone_of(place, INERT)?
@@ -141,8 +142,9 @@ fn overlay(number: usize, lowers: Vec<&Path>, scratch: Option<&Path>) -> Result<
     // On disk and not in memory, since a step may write much.
     let upper = scratch.map(|scratch| scratch.join(format!("mount{number}-upper")));
     let work = scratch.map(|scratch| scratch.join(format!("mount{number}-work")));
-    for path in upper.iter().chain(&work) {
-        make_directory(path)?;
+    if let (Some(upper), Some(work)) = (&upper, &work) {
+        make_directory(upper)?;
+        work_directory(work)?;
     }
     Overlay { lowers, upper: upper.as_deref().zip(work.as_deref()) }.attach(Path::new(&root))?;
     rustix::fs::open(&root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).refused_on("open", &root)
@@ -175,6 +177,17 @@ fn secret(number: usize, content: OwnedFd, mode: u32, uid: u32, gid: u32) -> Res
     let place =
         rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).refused_on("open", &path)?;
     clone_of(place, INERT | MountAttrFlags::MOUNT_ATTR_RDONLY)
+}
+
+/// Gives the step's own socket of an agent its owner and mode: who may write to it may connect.
+pub(super) fn own_socket(socket: &Path, mode: u32, uid: u32, gid: u32) -> Result<(), Failure> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    match rustix::fs::chown(socket, Some(uid), Some(gid)) {
+        // With one id mapped every process of the step may use it.
+        Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+        Err(error) => return Err(error).refused_on("chown", socket),
+    }
+    rustix::fs::chmod(socket, Mode::from_raw_mode(mode & 0o7777)).refused_on("chmod", socket)
 }
 
 /// Opens `subpath` below `source`, resolved inside it.

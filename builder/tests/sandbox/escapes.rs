@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use builder::sandbox::{MountSource, SandboxError, Step, StepMount};
 
 use crate::Test;
-use crate::world::{World, names};
+use crate::world::{World, names, run};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_symlinked_mount_source_stays_inside", symlinked_source),
@@ -17,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("the_builders_memory_and_environment_are_out_of_reach", builder_memory),
     ("the_builders_program_cannot_be_written", builder_program),
     ("double_dots_lead_nowhere", dots),
+    ("a_subpath_that_is_swapped_meanwhile_stays_inside", swapped),
     ("a_changed_root_cannot_be_left", changed_root),
 ];
 
@@ -92,6 +93,41 @@ fn symlinked_cache(world: &World) {
     assert!(matches!(world.try_run(step), Err(SandboxError::Mount { .. })));
     let step = Step { mounts: vec![mount("up/../..")], ..world.script("cat /c/mine") };
     assert_eq!(world.run(step).stdout, "m");
+}
+
+/// The same while another step changes what the subpath is.
+fn swapped(world: &World) {
+    std::fs::write(world.path("host-marker"), "host").unwrap();
+    let outside = world.dir.path().to_str().unwrap();
+    let cache = world.tree("store/mounts/swapped", &[("sub/mine", "m")]);
+    let mount = |subpath: &str| StepMount::Cache {
+        source: cache.clone(),
+        subpath: subpath.into(),
+        target: "/c".into(),
+        readonly: false,
+    };
+    let script = format!(
+        "cd /c; ln -s {outside} link; n=0; while test $n -lt 300; do mv sub away; mv link sub; mv sub link; mv away sub; n=$((n + 1)); done"
+    );
+    let swapping = Step { mounts: vec![mount("")], ..world.script(&script) };
+    let looks: Vec<Step> =
+        (0..20).map(|_| Step { mounts: vec![mount("sub")], ..world.script("ls /c") }).collect();
+    let sandbox = world.sandbox.as_ref().unwrap();
+    let (swapped, looked) = world.block(async {
+        futures_util::future::join(
+            run(sandbox, swapping),
+            futures_util::future::join_all(looks.into_iter().map(|step| run(sandbox, step))),
+        )
+        .await
+    });
+    swapped.unwrap();
+    for look in looked {
+        match look {
+            Ok(ran) => assert!(!ran.stdout.contains("host-marker"), "{ran:?}"),
+            Err(SandboxError::Mount { .. }) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
 }
 
 /// CVE-2024-21626.

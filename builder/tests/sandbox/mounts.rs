@@ -165,6 +165,18 @@ fn ssh(world: &World) {
         vec![StepMount::Ssh { socket: path, target: "/run/agent.sock".into(), mode: 0o600, uid: 0, gid: 0 }];
     let ran = world.run(Step { mounts, ..world.script("printf hello | nc local:/run/agent.sock 2> /dev/null || printf hello | nc -U /run/agent.sock 2>/dev/null; test -S /run/agent.sock && echo socket") });
     assert!(ran.stdout.ends_with("socket\n"), "{ran:?}");
+    if world.phase != "single" {
+        let mount = StepMount::Ssh {
+            socket: world.path("agent"),
+            target: "/run/mine.sock".into(),
+            mode: 0o640,
+            uid: 42,
+            gid: 43,
+        };
+        let ran =
+            world.run(Step { mounts: vec![mount], ..world.script("stat -c '%a %u:%g' /run/mine.sock") });
+        assert_eq!(ran.stdout, "640 42:43\n", "{ran:?}");
+    }
     if ran.stdout.contains("answer") {
         assert_eq!(&answering.join().unwrap(), b"hello");
     }

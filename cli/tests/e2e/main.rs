@@ -7,6 +7,7 @@ mod cache;
 mod control;
 mod damage;
 mod disk;
+mod escapes;
 mod exchange;
 mod images;
 mod inside;

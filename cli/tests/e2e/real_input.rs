@@ -7,42 +7,49 @@ use std::sync::Mutex;
 
 use crate::lab::{as_each_user, peer};
 
+/// cron gives a file its group and set-group-id bit, tcpdump makes a user, ping has a file capability.
 const DOCKERFILE: &str = "\
 FROM debian:bookworm
 RUN apt-get update \\
- && apt-get install -y --no-install-recommends jq cron \\
+ && apt-get install -y --no-install-recommends jq cron tcpdump libcap2-bin iputils-ping \\
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/cache/ldconfig/aux-cache /var/log/apt /var/log/dpkg.log
-RUN echo '{\"a\": [1, 2]}' | jq -c .a > /jq.out
+RUN echo '{\"a\": [1, 2]}' | jq -c .a > /jq.out && getcap /bin/ping > /cap.out && id -u tcpdump > /user.out
 ";
 
 #[test]
 fn apt_get_installs_packages_in_the_sandbox() {
-    let listings: Mutex<Vec<(bool, String)>> = Mutex::default();
+    let listings: Mutex<Vec<(&str, String)>> = Mutex::default();
     as_each_user(&["mmdebstrap", "skopeo", "umoci", "root"], |lab| {
         let tarball = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian-bookworm.tar");
         xtask::base_image::push_debian(lab.registry.address(), &tarball).unwrap();
-        lab.build(DOCKERFILE);
-
-        let root = lab.unpacked();
-        assert_eq!(fs::read_to_string(root.join("jq.out")).unwrap(), "[1,2]\n");
-        // dpkg knows what each package's files should be: independent of rbuild and umoci.
-        let verify = Command::new("chroot").arg(&root).args(["dpkg", "--verify"]).output().unwrap();
-        let differences = String::from_utf8_lossy(&verify.stdout);
-        let differences: Vec<&str> = differences.lines().filter(|line| !line.contains("/etc/")).collect();
-        assert!(verify.status.success() || differences.is_empty(), "{differences:?}");
-        // A package script gave crontab its group and setgid bit.
-        let crontab = peer("stat", &["-c", "%a %U", root.join("usr/bin/crontab").to_str().unwrap()]);
-        assert_eq!(crontab, "2755 root\n");
-        listings.lock().unwrap().push((lab.is_plain(), listing(&root)));
+        lab.write("Dockerfile", DOCKERFILE);
+        for rung in if lab.is_plain() { &["userns"][..] } else { &["root", "chroot"] } {
+            lab.succeed(&["--isolation", rung, "--no-cache", "-t", "app:1.0", "."]);
+            let root = lab.unpacked();
+            let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+            assert_eq!(read("jq.out"), "[1,2]\n", "{rung}");
+            assert_eq!(read("cap.out"), "/bin/ping cap_net_raw=ep\n", "{rung}");
+            let user = format!("tcpdump:x:{}:", read("user.out").trim());
+            assert!(read("etc/passwd").contains(&user), "{rung}: {user}");
+            // dpkg knows what each package's files should be: independent of rbuild and umoci.
+            let verify = Command::new("chroot").arg(&root).args(["dpkg", "--verify"]).output().unwrap();
+            let differences = String::from_utf8_lossy(&verify.stdout);
+            let differences: Vec<&str> = differences.lines().filter(|line| !line.contains("/etc/")).collect();
+            assert!(verify.status.success() || differences.is_empty(), "{rung}: {differences:?}");
+            let crontab = peer("stat", &["-c", "%a %U", root.join("usr/bin/crontab").to_str().unwrap()]);
+            assert_eq!(crontab, "2755 root\n", "{rung}");
+            listings.lock().unwrap().push((rung, listing(&root)));
+        }
     });
     let listings = listings.into_inner().unwrap();
-    if let [(false, root), (true, plain)] = &listings[..] {
+    let Some(((_, root), others)) = listings.split_first() else { return };
+    for (rung, other) in others {
         let only = |one: &str, other: &str| -> Vec<String> {
             let other: std::collections::HashSet<&str> = other.lines().collect();
             one.lines().filter(|line| !other.contains(line)).map(str::to_owned).collect()
         };
-        assert_eq!(only(root, plain), Vec::<String>::new(), "only when root builds");
-        assert_eq!(only(plain, root), Vec::<String>::new(), "only when a plain user builds");
+        assert_eq!(only(root, other), Vec::<String>::new(), "only on the rung `root`, not on `{rung}`");
+        assert_eq!(only(other, root), Vec::<String>::new(), "only on the rung `{rung}`");
     }
 }
 

@@ -3,6 +3,7 @@
 mod far;
 mod frame;
 mod registry;
+mod run;
 mod store;
 mod sys;
 
@@ -11,10 +12,11 @@ use anyhow::{Result, bail};
 /// Runs the benchmark that is named, or all of them.
 pub(crate) fn run(words: &[String]) -> Result<()> {
     let reports = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => vec![store::run()?, registry::run()?],
+        [] => vec![store::run()?, registry::run()?, run::run()?],
         ["store"] => vec![store::run()?],
         ["registry"] => vec![registry::run()?],
-        _ => bail!("there is no benchmark `{}`; there are `store` and `registry`", words.join(" ")),
+        ["run"] => vec![run::run()?],
+        _ => bail!("there is no benchmark `{}`; there are `store`, `registry` and `run`", words.join(" ")),
     };
     for report in &reports {
         report.show()?;
