@@ -23,13 +23,12 @@ use crate::report::Transfer;
 use crate::sink::Sink;
 use crate::transport::{Answer, HostState, backoff};
 
-/// One range. Sixteen of them in memory are 24 MiB. A round trip of 50 ms costs two fifths of one at 20 MB/s, which
-/// more connections make up for; longer ranges would take the memory of those.
-const RANGE: u64 = 3 << 19;
+/// One range. Eight of them in memory are 32 MiB; a round trip of 50 ms costs a fifth of one at 20 MB/s.
+const RANGE: u64 = 4 << 20;
 /// Less than this is soon there in any case.
 const WORTHWHILE: u64 = 24 << 20;
 /// After so long, the speed of a connection is known well enough.
-const LOOK: Duration = Duration::from_millis(150);
+const LOOK: Duration = Duration::from_millis(250);
 /// A connection of this speed, in bytes per second, needs no help: hashing and inflating are about to be the limit.
 const FAST: f64 = 60e6;
 
