@@ -19,7 +19,7 @@ usage: cargo xtask <chore>
   dist   the self-contained release binary, checked in an empty root
   isolation
          builds one Dockerfile as each user and in each container, and writes the table of docs/isolation.md
-  bench  what rbuild costs beside other tools: `bench store`, `bench run`
+  bench  what rbuild costs beside other tools: `bench store`, `build`, `registry`, `run`
 
 `cargo xtask test` takes further words as `cargo test` does.
 ";

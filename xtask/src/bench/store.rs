@@ -208,7 +208,7 @@ fn shell(script: &str, paths: &[&Path]) -> Result<()> {
 }
 
 /// Writes 4,000 files of 90 MB together, in 200 directories: pieces of what a distribution holds.
-fn many_files(tar: &Path, place: &Path) -> Result<()> {
+pub(super) fn many_files(tar: &Path, place: &Path) -> Result<()> {
     const FILES: u64 = 4000;
     const LARGEST: u64 = 45_000;
     let mut source = File::open(tar)?;
