@@ -242,7 +242,18 @@ fn from_store(
             best = Some((distance, resolved));
         }
     }
+    // An index may have an image that serves the platform better and did not come along yet.
+    let nearest = record.index.as_ref().and_then(|index| nearest_in(store, index, platform));
+    let best = best.filter(|(distance, _)| nearest.is_none_or(|nearest| *distance <= nearest));
     Ok(best.map(|(_, resolved)| resolved))
+}
+
+/// How well the best image of an index serves the platform; `None` where the index is not here or has none.
+fn nearest_in(store: &Store, index: &Descriptor, platform: &Platform) -> Option<usize> {
+    let raw = store.read_blob(&index.digest, DOCUMENT_LIMIT).ok()?;
+    let manifest = Manifest::parse(raw, Some(&index.media_type)).ok()?;
+    let ManifestContent::Index { manifests, .. } = &manifest.content else { return None };
+    manifests.iter().filter_map(|entry| entry.platform.as_ref()?.distance(platform)).min()
 }
 
 /// Whether a layer can be had without a registry: as one of its forms, or as a blob that came with an archive.

@@ -8,6 +8,7 @@ use layer_store::{Digest, ImageConfig, Manifest, Store, View};
 
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::exchange::is_image;
 use crate::output::{self, ImageLayers, Packed, Packing, remember_remote};
 use crate::resolve::{RemoteBlob, assemble};
 use crate::solve::{Layers, Solver};
@@ -37,10 +38,9 @@ pub fn adopt(store: &Store, name: &str, manifest: &Manifest, origin: Option<&str
                 // An index may name images that did not come along, and attestations that are no images.
                 let Ok(raw) = store.read_blob(&child.digest, DOCUMENT_LIMIT) else { continue };
                 let child = Manifest::parse(raw, Some(&child.media_type))?;
-                if matches!(&child.content, ManifestContent::Image { config, .. } if store.blob_size(&config.digest)?.is_some())
-                    && let Ok(platform) = known(store, name, &child, origin)
-                {
-                    record.platforms.push(platform);
+                let ManifestContent::Image { config, .. } = &child.content else { continue };
+                if is_image(&child) && store.blob_size(&config.digest)?.is_some() {
+                    record.platforms.push(known(store, name, &child, origin)?);
                 }
             }
         }
