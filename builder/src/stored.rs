@@ -10,11 +10,8 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::exchange::is_image;
 use crate::output::{self, ImageLayers, Packed, Packing, remember_remote};
-use crate::resolve::{RemoteBlob, assemble};
+use crate::resolve::{DOCUMENT_LIMIT, RemoteBlob, assemble, parse_config};
 use crate::solve::{Layers, Solver};
-
-/// The largest manifest or configuration that is read, in bytes.
-const DOCUMENT_LIMIT: u64 = 16 << 20;
 
 /// Gives an image a name and notes which blobs hold its layers. `manifest` may be an index, whose images that are here
 /// all become known. `origin` is the repository that it came from, `docker.io/library/debian`; `None` for one that came as
@@ -55,7 +52,7 @@ fn known(store: &Store, name: &str, manifest: &Manifest, origin: Option<&str>) -
         return Err(crate::Error::BadImage { name: name.to_owned(), reason: "it is an index".to_owned() });
     };
     let bytes = store.read_blob(&descriptor.digest, DOCUMENT_LIMIT)?;
-    let config = crate::resolve::parse_config(name, &bytes)?;
+    let config = parse_config(name, &bytes)?;
     note_blobs(store, name, config, manifest, origin)?;
     Ok(PlatformImage {
         config: descriptor.clone(),

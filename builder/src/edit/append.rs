@@ -12,8 +12,8 @@ use layer_store::{Descriptor, Digest, Store};
 use super::Draft;
 use crate::Engine;
 use crate::error::{Error, Result};
-use crate::exchange::blocking;
 use crate::output::Packing;
+use crate::solve::Solver;
 
 /// A layer that was taken in.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ impl Engine {
     ) -> Result<NewLayer> {
         let store = Arc::clone(&self.store);
         let (name, created_by) = (name.to_owned(), format!("rbuild append {name}"));
-        blocking(move || {
+        Solver::blocking(move || {
             let mut blob = store.put_stream(&mut input)?;
             let checked = diff_id(&store, &blob).and_then(|diff_id| {
                 store.apply(&mut store.open_blob(&blob.digest)?, &diff_id, Form::Index)?;

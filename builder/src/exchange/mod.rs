@@ -10,7 +10,6 @@ mod target;
 mod view;
 
 pub use location::{InvalidLocation, Location};
-pub(crate) use source::blocking;
 pub use source::{Opened, OpenedImage};
 pub(crate) use target::is_image;
 pub use target::{Delivered, Wish};

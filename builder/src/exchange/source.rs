@@ -15,6 +15,7 @@ use super::Location;
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::output::{ImageLayers, Packing, pack};
+use crate::solve::Solver;
 
 /// Documents of images are at most this long, in bytes.
 const LARGEST_DOCUMENT: u64 = 16 << 20;
@@ -71,11 +72,11 @@ impl Engine {
             Location::Store(name) => self.open_stored(name, packing).await,
             Location::Layout { path, name } => {
                 let (path, name) = (path.clone(), name.clone());
-                blocking(move || open_layout(&path, name.as_deref(), all)).await
+                Solver::blocking(move || open_layout(&path, name.as_deref(), all)).await
             }
             Location::OciArchive { path, name } | Location::DockerArchive { path, name } => {
                 let (store, path, name) = (Arc::clone(&self.store), path.clone(), name.clone());
-                blocking(move || open_archive(&store, &path, name.as_deref(), all, packing)).await
+                Solver::blocking(move || open_archive(&store, &path, name.as_deref(), all, packing)).await
             }
         }
     }
@@ -99,7 +100,7 @@ impl Engine {
 
     async fn open_stored(&self, text: &str, packing: Packing) -> Result<Opened> {
         let (store, text) = (Arc::clone(&self.store), text.to_owned());
-        blocking(move || open_stored(&store, &text, packing)).await
+        Solver::blocking(move || open_stored(&store, &text, packing)).await
     }
 }
 
@@ -298,16 +299,6 @@ fn choose<T>(
 fn is_fallback_tag(tag: &str) -> bool {
     tag.strip_prefix("sha256-")
         .is_some_and(|rest| rest.len() >= 64 && rest.bytes().take(64).all(|byte| byte.is_ascii_hexdigit()))
-}
-
-/// Blocking work, away from the threads that drive transfers.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(Error::Internal(error.to_string())),
-    }
 }
 
 #[cfg(test)]

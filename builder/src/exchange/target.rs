@@ -8,11 +8,11 @@ use layer_store::manifest::ManifestContent;
 use layer_store::{Blobs, Digest, ImageConfig, Manifest, archive, layout};
 use registry_client::{Copied, Plan, Platforms, Reference, Repository, Supply, Tree};
 
-use super::source::blocking;
 use super::{Location, Opened, OpenedImage};
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::output::{Destination, to};
+use crate::solve::Solver;
 
 /// Image configurations are at most this long, in bytes.
 const LARGEST_CONFIG: u64 = 16 << 20;
@@ -107,7 +107,7 @@ impl Engine {
             Location::Layout { path, .. } => {
                 let path = path.clone();
                 let store: Arc<dyn Blobs> = self.store.clone();
-                blocking(move || {
+                Solver::blocking(move || {
                     if dry_run && !path.join("oci-layout").exists() {
                         // Nothing is made for a plan; a layout that is not there has as little as an empty store.
                         return Ok(Repository::Local(Arc::new(Nothing(store))));
@@ -136,7 +136,7 @@ impl Engine {
             Repository::Remote(reference) => Some(reference.name()),
             Repository::Local(_) => None,
         });
-        blocking(move || {
+        Solver::blocking(move || {
             let exports = |images: &[(Tree, Option<String>)]| -> Vec<ExportImage> {
                 images.iter().map(|(tree, name)| export(tree, name.as_ref(), &store)).collect()
             };

@@ -7,9 +7,9 @@ use layer_store::manifest::ManifestContent;
 use layer_store::{ImageConfig, Manifest, View};
 use registry_client::{Repository, Supply, Tree};
 
-use super::source::blocking;
 use crate::Engine;
 use crate::error::{Error, Result};
+use crate::solve::Solver;
 
 const LARGEST_CONFIG: u64 = 16 << 20;
 
@@ -20,7 +20,7 @@ impl Engine {
         let tree = Tree::of(Vec::new(), manifest.clone());
         self.client.copy(&tree, supply, &Repository::Local(self.store.clone()), &self.store).await?;
         let (store, manifest) = (Arc::clone(&self.store), manifest.clone());
-        blocking(move || {
+        Solver::blocking(move || {
             let ManifestContent::Image { config, layers, .. } = &manifest.content else {
                 return Err(Error::invalid(
                     "an index has no files; choose one of its images with --platform",
