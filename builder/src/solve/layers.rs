@@ -117,7 +117,18 @@ impl Layers {
             .entry((layer, want))
             .or_insert_with(|| {
                 let this = self.clone();
-                async move { this.make(layer, want).await }.boxed().shared()
+                // A task of its own: a download that somebody stopped waiting for would stand still with the layer's
+                // lock held, and whoever makes the layer instead would wait for it for ever.
+                let work = tokio::spawn(async move { this.make(layer, want).await });
+                async move {
+                    match work.await {
+                        Ok(result) => result,
+                        Err(error) if error.is_cancelled() => Err(Error::Cancelled),
+                        Err(error) => Err(Error::Internal(error.to_string())),
+                    }
+                }
+                .boxed()
+                .shared()
             })
             .clone()
     }
