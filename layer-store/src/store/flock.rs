@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -96,8 +96,27 @@ impl Store {
 
 /// Opens `path`, making it if need be, with its lock held: no other process or thread has it open so. Waits.
 pub(super) fn acquire(path: &Path) -> Result<File> {
+    let mut denied = 0;
     loop {
-        let file = open(path, true)?.ok_or_else(|| gone(path))?;
+        let file = match open(path, true) {
+            // A finished download on its way to its name, which nobody may write; or nothing may be written here.
+            Err(Error::Io { source, .. })
+                if source.kind() == io::ErrorKind::PermissionDenied && denied < 3 =>
+            {
+                let Some(sealed) = open(path, false)? else {
+                    denied += 1;
+                    continue;
+                };
+                wait_for(&sealed, FlockOperation::LockExclusive).context("lock", path)?;
+                if names(path, &sealed)? {
+                    // Whoever sealed it died before it had its name.
+                    let writable = std::fs::Permissions::from_mode(0o600);
+                    sealed.set_permissions(writable).context("set the mode of", path)?;
+                }
+                continue;
+            }
+            opened => opened?.ok_or_else(|| gone(path))?,
+        };
         wait_for(&file, FlockOperation::LockExclusive).context("lock", path)?;
         if names(path, &file)? {
             return Ok(file);
