@@ -22,7 +22,7 @@ const CHECK_ARGUMENT: &str = "BUILDKIT_DOCKERFILE_CHECK";
 ///
 /// # Errors
 ///
-/// An ignore file or a [`CHECK_ARGUMENT`] that cannot be read. Errors of the Dockerfile are findings.
+/// An ignore file or a `BUILDKIT_DOCKERFILE_CHECK` that cannot be read. Errors of the Dockerfile are findings.
 pub fn check(request: &BuildRequest, store: Option<&Store>) -> Result<Vec<Diagnostic>> {
     let (parsed, mut findings) = dockerfile::parse(&request.dockerfile);
     let ignore = request.ignore_rules()?;
