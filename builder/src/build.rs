@@ -29,6 +29,7 @@ use crate::output::{Output, Packing};
 use crate::resolve::{Pull, Resolver};
 use crate::secret::Secrets;
 use crate::solve::{Layers, OnFailure, Solver, Surroundings};
+use crate::task;
 
 /// What is built, and what becomes of it.
 #[derive(Debug, Clone)]
@@ -178,7 +179,7 @@ impl Engine {
         drop(in_use);
         // Also what a failed build leaves; its own error is the one to tell.
         let store = self.store.clone();
-        let kept = Solver::blocking(move || {
+        let kept = task::blocking(move || {
             // What killed builds left; nobody waits for it, so a failure can wait for the next build or `prune`.
             let _ = store.tidy();
             budget.keep()
@@ -206,17 +207,17 @@ impl Engine {
         warnings.extend(findings(&request, parsed, &resolver)?);
         warnings.extend(more);
         request.epoch = request.epoch.or(epoch);
-        for message in crate::check::unused_arguments(&request, &declared) {
+        for message in crate::check::unused_arguments(&request, parsed, &declared) {
             self.reporter.event(Event::Warning { message });
         }
         let work = Lowering { graph: Arc::new(graph), images, also };
         let shared = self.shared(&request);
         loop {
-            match self.attempt(&request, &work, shared.clone(), budget, &cancel).await {
+            match self.attempt(&request, &work, shared.clone(), budget, cancel.child_token()).await {
                 // A cache never fails a build: what it promised and did not give is done here.
                 Err(Error::SharedCache { cache, source }) => {
                     let Some(shared) = &shared else { return Err(Error::SharedCache { cache, source }) };
-                    shared.distrust(&cache, &crate::cache::line(&*source));
+                    shared.distrust(&cache, &layer_store::error::chain(&*source));
                 }
                 Err(error) => return Err(error),
                 Ok(mut built) => {
@@ -235,8 +236,10 @@ impl Engine {
         work: &Lowering,
         shared: Option<Arc<SharedCaches>>,
         budget: &Budget,
-        cancel: &CancellationToken,
+        cancel: CancellationToken,
     ) -> Result<Built> {
+        // A build that nobody waits for any more leaves nothing running.
+        let _stop = cancel.clone().drop_guard();
         let counter = Arc::new(Counter::new(self.reporter.clone()));
         let started = format!("{:.9}", jiff::Timestamp::now());
         let layers = Layers::new(self.store.clone(), self.client.clone(), &work.graph);
@@ -244,7 +247,7 @@ impl Engine {
         let budget = budget.clone();
         let around = Around { reporter: counter.clone(), shared, exporter: exporter.clone(), budget };
         let (solver, indexes) =
-            self.solver(request, request.epoch, work.graph.clone(), layers, around, cancel)?;
+            self.solver(request, request.epoch, work.graph.clone(), layers, around, &cancel)?;
         let solved = self.solve(&solver, request, &work.images, &work.also).await;
         let noted = self.report(request, &solver, started);
         let saved = indexes.iter().try_for_each(|index| index.save(&self.store));
@@ -254,7 +257,7 @@ impl Engine {
             saved?;
         }
         let result = match solved {
-            Ok(images) => self.conclude(request, &images, &solver, &counter, cancel).await,
+            Ok(images) => self.conclude(request, &images, &solver, &counter, &cancel).await,
             Err(error) => Err(error),
         };
         // What was done is of use to others, too, when a later step failed.
@@ -354,7 +357,7 @@ impl Engine {
         for (key, mount) in solver.used_mounts() {
             let store = self.store.clone();
             let name = mount.name.clone();
-            let exported = Solver::blocking(move || {
+            let exported = task::blocking(move || {
                 crate::cache::export_mount(&store, key, &mount.name, &mount.path, mount.owner)
             });
             match exported.await {

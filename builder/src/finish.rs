@@ -18,6 +18,7 @@ use crate::lower::{HistoryEntry, TargetImage};
 use crate::output::{self, ImageLayers, Output, Packed};
 use crate::resolve::RemoteBlob;
 use crate::solve::Solver;
+use crate::task;
 
 /// An image whose layers are known.
 pub(crate) struct FinishedImage {
@@ -80,7 +81,7 @@ impl Engine {
         solver.layers().bytes(&layers[base.len()..]).await?;
         let (below, whole) = tokio::try_join!(solver.layers().view(&base), solver.layers().view(&layers))?;
         let store = self.store.clone();
-        let one = Solver::blocking(move || output::flat::squashed(&store, &below, &whole)).await?;
+        let one = task::blocking(move || output::flat::squashed(&store, &below, &whole)).await?;
         let steps =
             target.history.iter_mut().rev().filter(|entry| matches!(entry, HistoryEntry::Layer { .. }));
         for entry in steps.skip(1) {
@@ -228,7 +229,7 @@ impl Engine {
                 views.push((image.built.platform.clone(), view));
             }
             let (store, output, epoch) = (self.store.clone(), output.clone(), request.epoch);
-            return Solver::blocking(move || output::write_filesystems(&store, &views, &output, epoch)).await;
+            return task::blocking(move || output::write_filesystems(&store, &views, &output, epoch)).await;
         }
         if local {
             for image in images {
@@ -246,7 +247,7 @@ impl Engine {
                 [one] => Some(one.built.config.platform()),
                 _ => None,
             };
-            return Solver::blocking(move || output::write(&store, &packed, platform, &tags, &output)).await;
+            return task::blocking(move || output::write(&store, &packed, platform, &tags, &output)).await;
         }
         if request.tags.is_empty() {
             return Err(Error::Invalid {
@@ -282,7 +283,7 @@ impl Engine {
         let (store, packing): (Arc<Store>, _) = (self.store.clone(), request.packing);
         let of_index = request.annotations.iter().filter(|one| one.index);
         let annotations = of_index.map(|one| (one.key.clone(), one.value.clone())).collect();
-        Solver::blocking(move || output::pack_all(&store, &layers, annotations, packing, local)).await
+        task::blocking(move || output::pack_all(&store, &layers, annotations, packing, local)).await
     }
 }
 

@@ -38,6 +38,7 @@ pub mod secret;
 pub mod signal;
 pub mod solve;
 pub mod stored;
+mod task;
 pub mod users;
 
 pub use build::{Annotation, BuildRequest, Built, BuiltImage};

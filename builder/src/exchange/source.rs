@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use layer_store::layout::LayoutDirectory;
-use layer_store::manifest::{ManifestContent, annotation, media_type};
+use layer_store::manifest::{DOCUMENT_LIMIT, ManifestContent, annotation, media_type};
 use layer_store::store::ImageRecord;
 use layer_store::{Descriptor, Digest, Manifest, Store, archive};
 use registry_client::{Reference, Repository, Supply};
@@ -15,10 +15,7 @@ use super::Location;
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::output::{ImageLayers, Packing, pack};
-use crate::solve::Solver;
-
-/// Documents of images are at most this long, in bytes.
-const LARGEST_DOCUMENT: u64 = 16 << 20;
+use crate::task;
 
 /// Images, and where their parts are.
 #[derive(Clone)]
@@ -72,11 +69,11 @@ impl Engine {
             Location::Store(name) => self.open_stored(name, packing).await,
             Location::Layout { path, name } => {
                 let (path, name) = (path.clone(), name.clone());
-                Solver::blocking(move || open_layout(&path, name.as_deref(), all)).await
+                task::blocking(move || open_layout(&path, name.as_deref(), all)).await
             }
             Location::OciArchive { path, name } | Location::DockerArchive { path, name } => {
                 let (store, path, name) = (Arc::clone(&self.store), path.clone(), name.clone());
-                Solver::blocking(move || open_archive(&store, &path, name.as_deref(), all, packing)).await
+                task::blocking(move || open_archive(&store, &path, name.as_deref(), all, packing)).await
             }
         }
     }
@@ -100,7 +97,7 @@ impl Engine {
 
     async fn open_stored(&self, text: &str, packing: Packing) -> Result<Opened> {
         let (store, text) = (Arc::clone(&self.store), text.to_owned());
-        Solver::blocking(move || open_stored(&store, &text, packing)).await
+        task::blocking(move || open_stored(&store, &text, packing)).await
     }
 }
 
@@ -115,7 +112,7 @@ fn open_stored(store: &Arc<Store>, text: &str, packing: Packing) -> Result<Opene
         None => {
             let mut manifests = Vec::new();
             for image in &record.platforms {
-                let layers = ImageLayers::of(store.read_blob(&image.config.digest, LARGEST_DOCUMENT)?)?;
+                let layers = ImageLayers::of(store.read_blob(&image.config.digest, DOCUMENT_LIMIT)?)?;
                 let manifest = match &image.manifest {
                     Some(manifest) => store.manifest(manifest)?,
                     None => {
@@ -180,7 +177,7 @@ fn open_layout(path: &Path, name: Option<&str>, all: bool) -> Result<Opened> {
     let chosen = choose(named, name, all, path, |(name, descriptor)| (name.as_deref(), descriptor.digest))?;
     let mut images = Vec::new();
     for (name, descriptor) in chosen {
-        let raw = layer_store::Blobs::read_blob(&layout, &descriptor.digest, LARGEST_DOCUMENT)?;
+        let raw = layer_store::Blobs::read_blob(&layout, &descriptor.digest, DOCUMENT_LIMIT)?;
         let top = Manifest::parse(raw, Some(&descriptor.media_type))?;
         images.push(OpenedImage { top, name });
     }

@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use builder::output::{Destination, Output};
-use builder::{Built, Engine, EngineSettings, Reporter};
-use layer_store::store::Durability;
-use registry_client::{Client, Reference};
+use builder::{Built, Reporter};
+use registry_client::Reference;
 use serde_json::json;
 
 use super::run::Shell;
-use super::{Context, build_failure, check, outline, print, remote, tell, why};
+use super::{Context, build_failure, check, engine, outline, print, remote, tell, why};
 use crate::args::build::{BuildArgs, ProgressArg};
 use crate::args::call::{Call, Format, Method};
-use crate::failure::{Failure, Result, chain};
-use crate::progress::{self, End, Ending, Kind, LayerRecord, LogFile, Recorder, Tee, Transfers};
+use crate::failure::{Failure, Result};
+use crate::progress::{self, End, Ending, Kind, LayerRecord, LogFile, Recorder, Tee};
 use crate::{place, settings, size};
 
 /// Builds an image.
@@ -32,11 +31,7 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
     let mut request = settings::request(&args, &context.environment)?;
     let place = settings::place(&args.context)?;
     let named = settings::named_addresses(&args.build_context)?;
-    let engine_settings = EngineSettings {
-        store_root: context.store_root()?,
-        durability: Durability::Full,
-        isolation: settings::isolation(args.isolation.as_deref(), &context.environment)?,
-    };
+    let isolation = settings::isolation(args.isolation.as_deref(), &context.environment)?;
 
     let terminal = progress::terminal(context.environment.text("TERM"));
     let renderer = Kind::new(args.progress, args.quiet, terminal).start();
@@ -49,18 +44,14 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
     }
     let mut reporters: Vec<Arc<dyn Reporter>> = vec![renderer.clone()];
     // A store that cannot be written is the build's own error, with a better message than the log's.
-    let log = LogFile::create(&engine_settings.store_root).ok().map(Arc::new);
+    let log = LogFile::create(&context.store_root()?).ok().map(Arc::new);
     reporters.extend(log.clone().map(|log| log as Arc<dyn Reporter>));
     let recorder = Arc::new(Recorder::new(request.tags.iter().map(Reference::familiar).collect()));
     reporters.push(recorder.clone());
     let reporter: Arc<dyn Reporter> = Arc::new(Tee(reporters));
 
-    let transfers = Arc::new(Transfers::new(reporter.clone()));
-    let client = Client::new(settings::client_settings(&context.global, &context.environment)?, transfers)?;
     let outputs = request.outputs.clone();
-    let engine = Engine::open(&engine_settings, Arc::new(client), reporter).map_err(|error| {
-        build_failure::explain(&error, &request.dockerfile).hint(build_failure::store_hint(&error))
-    })?;
+    let engine = engine::telling(context, isolation, reporter)?;
     remote::bring(&engine, &place, args.file.as_deref(), &mut request).await?;
     remote::bring_named(&engine, &mut request, &named).await?;
     let source = request.dockerfile.clone();
@@ -107,7 +98,12 @@ fn end(result: &builder::Result<Built>) -> End {
         Err(error) => {
             let stopped = matches!(error, builder::Error::Cancelled);
             let result = if stopped { Ending::Stopped } else { Ending::Failed };
-            return End { result, error: Some(chain(error)), image: None, layers: Vec::new() };
+            return End {
+                result,
+                error: Some(layer_store::error::chain(error)),
+                image: None,
+                layers: Vec::new(),
+            };
         }
     };
     let mut layers = Vec::new();

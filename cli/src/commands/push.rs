@@ -3,6 +3,7 @@
 use builder::Engine;
 use builder::exchange::{Delivered, Location, Wish};
 use builder::output::{ImageLayers, Packed, pack, push};
+use layer_store::manifest::DOCUMENT_LIMIT;
 use layer_store::{Digest, Store};
 use registry_client::{Reference, Repository, Supply, Tree};
 
@@ -12,9 +13,6 @@ use crate::args::image::PushArgs;
 use crate::catalog;
 use crate::failure::{Exit, Failure, Result};
 use crate::settings;
-
-/// The largest image configuration, in bytes.
-const CONFIG_LIMIT: u64 = 16 << 20;
 
 /// Sends an image to a registry.
 pub(super) async fn run(context: &Context, args: &PushArgs) -> Result<()> {
@@ -33,7 +31,7 @@ pub(super) async fn run(context: &Context, args: &PushArgs) -> Result<()> {
         let (store, image) = (engine.store.clone(), args.image.clone());
         let (id, packed) = engine::blocking(move || {
             let image = catalog::find(&store, &image)?;
-            let bytes = store.read_blob(&image.id, CONFIG_LIMIT)?;
+            let bytes = store.read_blob(&image.id, DOCUMENT_LIMIT)?;
             let layers = ImageLayers::of(bytes).map_err(|error| Failure::of(&error))?;
             let packed = pack(&store, &layers, packing, false).map_err(|error| Failure::of(&error))?;
             Ok((image.id, packed))
