@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use layer_store::manifest::media_type;
-use layer_store::store::{ImageRecord, PlatformImage};
 use layer_store::{Descriptor, Digest, ImageConfig, Store};
-use registry_client::Reference;
 
 use crate::build::{BuildRequest, Built, BuiltImage};
 use crate::cache::{CachePlace, CacheTarget};
@@ -18,6 +16,7 @@ use crate::lower::{HistoryEntry, TargetImage};
 use crate::output::{self, ImageLayers, Output, Packed};
 use crate::resolve::RemoteBlob;
 use crate::solve::Solver;
+use crate::stored;
 use crate::task;
 
 /// An image whose layers are known.
@@ -193,23 +192,9 @@ impl Engine {
     }
 
     fn name(&self, request: &BuildRequest, built: &Built) -> Result<()> {
-        // An image without a name keeps one that nobody types, so that it is listed and collected as untagged.
-        let untagged = format!("<none>@{}", built.id);
-        let names: Vec<String> = match request.tags.as_slice() {
-            [] => vec![untagged],
-            tags => tags.iter().map(Reference::canonical).collect(),
-        };
-        let platforms = built.images.iter().map(|image| PlatformImage {
-            config: Descriptor::new(media_type::OCI_CONFIG, image.id, image.size),
-            manifest: None,
-            origin: None,
-        });
-        let platforms: Vec<PlatformImage> = platforms.collect();
-        for name in names {
-            let tagged = image::now();
-            self.store.tag(&ImageRecord { name, platforms: platforms.clone(), index: None, tagged })?;
-        }
-        Ok(())
+        let size = |image: &BuiltImage| Descriptor::new(media_type::OCI_CONFIG, image.id, image.size);
+        let configs: Vec<Descriptor> = built.images.iter().map(size).collect();
+        stored::name(&self.store, &request.tags, built.id, &configs)
     }
 
     async fn produce(

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use layer_store::layer::Form;
 use layer_store::manifest::{DOCUMENT_LIMIT, ManifestContent};
 use layer_store::store::{ImageRecord, PlatformImage};
-use layer_store::{Digest, ImageConfig, Manifest, Store, View};
+use layer_store::{Descriptor, Digest, ImageConfig, Manifest, Store, View};
+use registry_client::Reference;
 
 use crate::engine::Engine;
 use crate::error::Result;
@@ -46,6 +47,23 @@ pub fn adopt(store: &Store, name: &str, manifest: &Manifest, origin: Option<&str
     }
     store.tag(&record)?;
     Ok(record)
+}
+
+/// Gives an image that was made here its names. Without one it keeps a name that nobody types, so that it is listed and
+/// collected as untagged. `configs` are the configurations of its platforms.
+pub(crate) fn name(store: &Store, tags: &[Reference], id: Digest, configs: &[Descriptor]) -> Result<()> {
+    let names: Vec<String> = match tags {
+        [] => vec![format!("<none>@{id}")],
+        tags => tags.iter().map(Reference::canonical).collect(),
+    };
+    let platform =
+        |config: &Descriptor| PlatformImage { config: config.clone(), manifest: None, origin: None };
+    let platforms: Vec<PlatformImage> = configs.iter().map(platform).collect();
+    for name in names {
+        let tagged = crate::image::now();
+        store.tag(&ImageRecord { name, platforms: platforms.clone(), index: None, tagged })?;
+    }
+    Ok(())
 }
 
 /// One image of a record; the blobs of its layers are remembered.

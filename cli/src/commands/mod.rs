@@ -11,6 +11,8 @@ mod du;
 mod engine;
 mod history;
 mod images;
+mod import;
+mod info;
 mod inside;
 mod inspect;
 mod load;
@@ -126,6 +128,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Diff(args) => diff::run(context, &args).await,
         Command::Save(args) => save::run(context, &args).await,
         Command::Load(args) => load::run(context, &args).await,
+        Command::Import(args) => import::run(context, &args).await,
         Command::Pull(args) => pull::run(context, &args).await,
         Command::Push(args) => push::run(context, &args).await,
         Command::Toolkit(command) => toolkit::run(context, command).await,
@@ -136,6 +139,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Du(args) => du::run(context, &args),
         Command::Store(command) => store::run(context, &command).await,
         Command::Doctor(args) => doctor::run(context, &args).await,
+        Command::Info(args) => info::run(context, &args).await,
         Command::Completion(args) => completion::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Version => version::run(context),

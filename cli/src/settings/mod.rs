@@ -13,7 +13,9 @@ mod values;
 
 use std::path::PathBuf;
 
-pub(crate) use build::{ContextPlace, isolation, named_addresses, network, packing, place, request};
+pub(crate) use build::{
+    ContextPlace, isolation, named_addresses, network, packing, place, request, source_date_epoch,
+};
 pub(crate) use environment::Environment;
 pub(crate) use registry::{client_settings, login_file, platform};
 pub(crate) use sandbox::settings as sandbox;
