@@ -123,6 +123,44 @@ pub struct BuiltImage {
 }
 
 impl BuildRequest {
+    /// A build of this Dockerfile with nothing else: no context, no name, this machine's platform, default settings.
+    #[must_use]
+    pub fn new(dockerfile: Source) -> Self {
+        Self {
+            dockerfile,
+            dockerfile_path: None,
+            context: None,
+            archives: HashMap::new(),
+            named_directories: BTreeMap::new(),
+            options: LowerOptions::default(),
+            tags: Vec::new(),
+            labels: BTreeMap::new(),
+            pull: Pull::default(),
+            outputs: Vec::new(),
+            packing: Packing::default(),
+            jobs: std::thread::available_parallelism().map_or(1, usize::from),
+            epoch: None,
+            max_used_space: None,
+            secrets: Secrets::default(),
+            on_failure: None,
+            annotations: Vec::new(),
+            squash: false,
+            cache: CacheSettings::default(),
+        }
+    }
+
+    /// A build of a directory with the `Dockerfile` in it. Everything else as in [`BuildRequest::new`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] where there is no Dockerfile that can be read.
+    pub fn of_directory(context: impl Into<PathBuf>) -> Result<Self> {
+        let context = context.into();
+        let dockerfile = crate::input::dockerfile(Some(&context), None)?;
+        let dockerfile_path = Some(PathBuf::from(&dockerfile.name));
+        Ok(Self { dockerfile_path, context: Some(context), ..Self::new(dockerfile) })
+    }
+
     /// The ignore rules of the context directory, if there is one.
     pub(crate) fn ignore_rules(&self) -> Result<Option<Matcher>> {
         let Some(directory) = &self.context else { return Ok(None) };

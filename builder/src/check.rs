@@ -31,7 +31,7 @@ pub struct Checked {
 ///
 /// # Errors
 ///
-/// An ignore file or a [`CHECK_ARGUMENT`] that cannot be read. Errors of the Dockerfile are findings.
+/// An ignore file or a `BUILDKIT_DOCKERFILE_CHECK` that cannot be read. Errors of the Dockerfile are findings.
 pub fn check(request: &BuildRequest, store: Option<&Store>) -> Result<Checked> {
     let (parsed, mut findings) = dockerfile::parse(&request.dockerfile);
     let ignore = request.ignore_rules()?;

@@ -8,6 +8,7 @@ mod control;
 mod damage;
 mod disk;
 mod escapes;
+mod examples;
 mod exchange;
 mod images;
 mod inside;

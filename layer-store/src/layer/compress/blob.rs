@@ -19,7 +19,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::DigestMismatch`] when the bytes of the layer do not have its diffID; nothing is left then.
+    /// [`crate::Error::DigestMismatch`] when the bytes of the layer do not have its diffID; nothing is left then.
     pub fn layer_blob(&self, diff_id: &Digest, compression: Compression, force: bool) -> Result<Descriptor> {
         if let Some(found) = self.fitting_blob(diff_id, compression, force)? {
             return Ok(found);
