@@ -12,6 +12,7 @@ mod exchange;
 mod images;
 mod inside;
 mod interrupt;
+mod kaniko;
 mod kills;
 mod lab;
 mod model;
