@@ -216,10 +216,8 @@ impl Engine {
             let (store, output, epoch) = (self.store.clone(), output.clone(), request.epoch);
             return task::blocking(move || output::write_filesystems(&store, &views, &output, epoch)).await;
         }
-        if local {
-            for image in images {
-                solver.layers().tars(&image.layers.diff_ids).await?;
-            }
+        for image in images {
+            solver.layers().for_packing(&image.layers.diff_ids, local).await?;
         }
         let packed = self.pack_images(request, images, local).await?;
         built.manifest = Some(packed.manifest.descriptor());

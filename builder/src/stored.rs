@@ -94,7 +94,7 @@ fn note_blobs(
     for (layer, blob) in resolved.base.layers.iter().zip(blobs) {
         match &layer.remote {
             Some(remote) => remember_remote(store, &layer.diff_id, remote)?,
-            None => store.remember_blob(&layer.diff_id, blob)?,
+            None => store.claim_blob(&layer.diff_id, blob)?,
         }
     }
     Ok(())
@@ -113,22 +113,20 @@ pub(crate) fn take_in(store: &Store, name: &str, manifest: &Manifest) -> Result<
     let config = parse_config(name, &store.read_blob(&config.digest, DOCUMENT_LIMIT)?)?;
     let resolved = assemble(name, config, Some(manifest), None, manifest.digest())?;
     for (layer, blob) in resolved.base.layers.iter().zip(layers) {
-        if !store.has_layer(&layer.diff_id) {
-            store.apply(&mut store.open_blob(&blob.digest)?, &layer.diff_id, Form::Index)?;
-        }
-        store.remember_blob(&layer.diff_id, blob)?;
+        store.take_blob(&layer.diff_id, blob, Form::Index)?;
     }
     Ok(resolved)
 }
 
-/// Where a layer may be fetched from, as far as the store remembers.
-pub(crate) fn remote(store: &Store, diff_id: &Digest) -> Result<Option<RemoteBlob>> {
+/// Where a layer may be fetched from, as far as the store remembers; what was found true before comes first.
+pub(crate) fn remotes(store: &Store, diff_id: &Digest) -> Result<Vec<RemoteBlob>> {
     let blobs = store.known_blobs(diff_id)?;
-    Ok(blobs.iter().find_map(|blob| {
+    let remotes = blobs.iter().filter_map(|blob| {
         let repository = output::origin(blob)?.name();
         let (media_type, digest, size) = (blob.media_type.clone(), blob.digest, blob.size);
         Some(RemoteBlob { media_type, digest, size, repository })
-    }))
+    });
+    Ok(remotes.collect())
 }
 
 impl Engine {
@@ -137,13 +135,13 @@ impl Engine {
         self.layers().view(&config.rootfs.diff_ids).await
     }
 
-    /// The manifest of an image of the store, with every blob that it leads to here: fetched or compressed now, where
-    /// that was not needed before.
-    pub async fn pack(&self, config_bytes: Vec<u8>, packing: Packing) -> Result<Packed> {
+    /// The manifest of an image of the store. `local` asks that every blob that it leads to is here: fetched or
+    /// compressed now, where that was not needed before. Otherwise one that a registry is known to have stays there.
+    pub async fn pack(&self, config_bytes: Vec<u8>, packing: Packing, local: bool) -> Result<Packed> {
         let image = ImageLayers::of(config_bytes)?;
-        self.layers().tars(&image.diff_ids).await?;
+        self.layers().for_packing(&image.diff_ids, local).await?;
         let store = self.store.clone();
-        task::blocking(move || output::pack(&store, &image, packing, true)).await
+        task::blocking(move || output::pack(&store, &image, packing, local)).await
     }
 
     fn layers(&self) -> Layers {

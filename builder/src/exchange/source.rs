@@ -14,7 +14,7 @@ use registry_client::{Reference, Repository, Supply};
 use super::Location;
 use crate::Engine;
 use crate::error::{Error, Result};
-use crate::output::{ImageLayers, Packing, pack};
+use crate::output::{ImageLayers, Packing};
 use crate::task;
 
 /// Images, and where their parts are.
@@ -95,41 +95,38 @@ impl Engine {
         Ok(Opened { supply: Repository::Remote(reference.clone()).into(), images })
     }
 
+    /// An image of the store. One that was built here gets its manifest now.
     async fn open_stored(&self, text: &str, packing: Packing) -> Result<Opened> {
-        let (store, text) = (Arc::clone(&self.store), text.to_owned());
-        task::blocking(move || open_stored(&store, &text, packing)).await
-    }
-}
-
-/// An image of the store. One that was built here gets its manifest now.
-fn open_stored(store: &Arc<Store>, text: &str, packing: Packing) -> Result<Opened> {
-    let record = find(store, text)?;
-    let mut supply: Supply = Repository::Local(store.clone()).into();
-    let origins = record.platforms.iter().filter_map(|image| image.origin.as_deref()?.parse().ok());
-    let known: Vec<Reference> = origins.collect();
-    let top = match &record.index {
-        Some(index) => store.manifest(index)?,
-        None => {
-            let mut manifests = Vec::new();
-            for image in &record.platforms {
-                let layers = ImageLayers::of(store.read_blob(&image.config.digest, DOCUMENT_LIMIT)?)?;
-                let manifest = match &image.manifest {
-                    Some(manifest) => store.manifest(manifest)?,
-                    None => {
-                        let packed = pack(store, &layers, packing, false)?;
-                        supply.origins.extend(packed.origins);
-                        packed.manifest
-                    }
-                };
-                store.put_blob(&manifest.raw)?;
-                manifests.push((manifest, layers));
+        let store = &self.store;
+        let record = find(store, text)?;
+        let mut supply: Supply = Repository::Local(store.clone()).into();
+        let origins = record.platforms.iter().filter_map(|image| image.origin.as_deref()?.parse().ok());
+        let known: Vec<Reference> = origins.collect();
+        let top = match &record.index {
+            Some(index) => store.manifest(index)?,
+            None => {
+                let mut manifests = Vec::new();
+                for image in &record.platforms {
+                    let config = store.read_blob(&image.config.digest, DOCUMENT_LIMIT)?;
+                    let layers = ImageLayers::of(config.clone())?;
+                    let manifest = match &image.manifest {
+                        Some(manifest) => store.manifest(manifest)?,
+                        None => {
+                            let packed = self.pack(config, packing, false).await?;
+                            supply.origins.extend(packed.origins);
+                            packed.manifest
+                        }
+                    };
+                    store.put_blob(&manifest.raw)?;
+                    manifests.push((manifest, layers));
+                }
+                one_of(manifests)?
             }
-            one_of(manifests)?
-        }
-    };
-    supply.repositories.extend(known.into_iter().map(Repository::Remote));
-    let name = Some(record.name).filter(|name| !name.is_empty());
-    Ok(Opened { supply, images: vec![OpenedImage { top, name }] })
+        };
+        supply.repositories.extend(known.into_iter().map(Repository::Remote));
+        let name = Some(record.name).filter(|name| !name.is_empty());
+        Ok(Opened { supply, images: vec![OpenedImage { top, name }] })
+    }
 }
 
 /// The only manifest, or an index of several.

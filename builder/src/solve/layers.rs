@@ -106,6 +106,22 @@ impl Layers {
         self.all(layers, Want::Tar).await
     }
 
+    /// Makes these layers present as far as [`crate::output::pack`] needs it: all of them if they shall be `local`, else
+    /// those of which nobody knows for sure where they are.
+    pub(crate) async fn for_packing(&self, layers: &[Digest], local: bool) -> Result<()> {
+        if local {
+            return self.tars(layers).await;
+        }
+        let mut wanted = Vec::new();
+        for layer in layers {
+            if self.offered(layer).is_none() && crate::output::elsewhere(&self.inner.store, layer)?.is_none()
+            {
+                wanted.push(*layer);
+            }
+        }
+        self.tars(&wanted).await
+    }
+
     async fn all(&self, layers: &[Digest], want: Want) -> Result<()> {
         try_join_all(layers.iter().map(|layer| self.one(*layer, want))).await.map(|_| ())
     }
@@ -154,12 +170,20 @@ impl Inner {
             return Ok(());
         }
         let offer = self.offers().get(&layer).cloned();
-        let remote = match (self.remote.get(&layer), offer) {
-            (Some(remote), _) => Some(remote.clone()),
-            (None, Some(offer)) => return self.take_offer(layer, offer, form).await,
-            (None, None) => crate::stored::remote(&self.store, &layer)?,
-        };
-        self.fetch(layer, &remote.ok_or(Error::LostLayer { diff_id: layer })?, form).await
+        match (self.remote.get(&layer), offer) {
+            (Some(remote), _) => self.fetch(layer, remote, form).await,
+            (None, Some(offer)) => self.take_offer(layer, offer, form).await,
+            (None, None) => {
+                let mut result = Err(Error::LostLayer { diff_id: layer });
+                for remote in crate::stored::remotes(&self.store, &layer)? {
+                    result = self.fetch(layer, &remote, form).await;
+                    if result.is_ok() {
+                        break;
+                    }
+                }
+                result
+            }
+        }
     }
 
     /// Brings a layer from the shared cache that has it.
@@ -178,8 +202,7 @@ impl Inner {
                     if !LayoutDirectory::open(&path)?.take(&store, &blob)? {
                         return Err(Error::LostLayer { diff_id: layer });
                     }
-                    store.apply(&mut store.open_blob(&blob.digest)?, &layer, form)?;
-                    Ok(store.remember_blob(&layer, &blob)?)
+                    Ok(store.take_blob(&layer, &blob, form)?)
                 })
                 .await
             }
@@ -219,12 +242,11 @@ impl Inner {
         })?;
         let store = store.clone();
         task::blocking(move || {
-            match applied {
-                Some(result) => result?,
-                None => store.apply(&mut store.open_blob(&descriptor.digest)?, &layer, form)?,
+            // Only what was read is certain to hold this layer.
+            match applied.transpose()? {
+                Some(true) => Ok(store.remember_blob(&layer, &descriptor)?),
+                Some(false) | None => Ok(store.take_blob(&layer, &descriptor, form)?),
             }
-            // Only now is it certain that the blob holds this layer.
-            Ok(store.remember_blob(&layer, &descriptor)?)
         })
         .await
     }
@@ -236,8 +258,8 @@ fn apply_known_blob(store: &Store, layer: &Digest, form: Form) -> Result<bool> {
         if store.blob_size(&blob.digest)?.is_none() {
             continue;
         }
-        match store.apply(&mut store.open_blob(&blob.digest)?, layer, form) {
-            Ok(_) => return Ok(true),
+        match store.take_blob(layer, &blob, form) {
+            Ok(()) => return Ok(true),
             Err(error @ layer_store::Error::Io { .. }) => return Err(error.into()),
             // It does not hold the layer, whoever said so.
             Err(_) => {}

@@ -19,7 +19,6 @@ use crate::{place, settings, size};
 
 /// Builds an image.
 pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
-    let started = Instant::now();
     let Call { method, format, ignore_status } = args.call;
     match method {
         Method::Build if args.check => return check::run(context, &args, Format::Text, false).await,
@@ -28,7 +27,13 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
         Method::Outline => return outline::outline(context, &args, format).await,
         Method::Targets => return outline::targets(context, &args, format).await,
     }
-    let mut request = settings::request(&args, &context.environment)?;
+    image(context, &args).await.map(drop)
+}
+
+/// Builds an image, shows how, and writes what is asked for beside it.
+pub(super) async fn image(context: &Context, args: &BuildArgs) -> Result<Built> {
+    let started = Instant::now();
+    let mut request = settings::request(args, &context.environment)?;
     let place = settings::place(&args.context)?;
     let named = settings::named_addresses(&args.build_context)?;
     let isolation = settings::isolation(args.isolation.as_deref(), &context.environment)?;
@@ -77,18 +82,18 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
         }
     })?;
 
-    if !quiet(&args) {
+    if !quiet(args) {
         for warning in &built.warnings {
             tell(&place::diagnostic(&source, warning));
         }
         tell(&summary(&built, &outputs, started.elapsed()));
     }
-    write_results(&args, &built)?;
+    write_results(args, &built)?;
     let stdout_taken = outputs.iter().any(goes_to_stdout);
     if (args.quiet || args.progress == ProgressArg::Quiet) && !stdout_taken {
         print(&format!("{}\n", built.id))?;
     }
-    Ok(())
+    Ok(built)
 }
 
 /// What the journal says of the end of a build.

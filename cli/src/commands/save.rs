@@ -25,7 +25,7 @@ pub(super) async fn run(context: &Context, args: &SaveArgs) -> Result<()> {
             // A name is written with the image, an id gives it none.
             let name = catalog::name(&engine.store, text)?;
             let bytes = engine.store.read_blob(&image.id, DOCUMENT_LIMIT)?;
-            let packed = engine.pack(bytes, Packing::default()).await;
+            let packed = engine.pack(bytes, Packing::default(), true).await;
             let manifest = packed.map_err(|error| Failure::of(&error).hint(error.hint()))?.manifest;
             match images.iter_mut().find(|known| known.manifest.digest() == manifest.digest()) {
                 Some(known) => known.names.extend(name),

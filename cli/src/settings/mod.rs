@@ -5,6 +5,7 @@ mod annotations;
 mod build;
 mod cache;
 mod environment;
+pub(crate) mod kaniko;
 mod output;
 pub(crate) mod prune;
 mod registry;
@@ -14,7 +15,8 @@ mod values;
 use std::path::PathBuf;
 
 pub(crate) use build::{
-    ContextPlace, isolation, named_addresses, network, packing, place, request, source_date_epoch,
+    ContextPlace, is_url, isolation, named_addresses, network, output_packing, packing, place, request,
+    source_date_epoch,
 };
 pub(crate) use environment::Environment;
 pub(crate) use registry::{client_settings, login_file, platform};

@@ -13,6 +13,7 @@ mod exchange;
 mod images;
 mod inside;
 mod interrupt;
+mod kaniko;
 mod kills;
 mod lab;
 mod model;

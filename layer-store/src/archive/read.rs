@@ -157,7 +157,11 @@ impl Contents {
                 let actual = layer.digest;
                 return Err(Error::DigestMismatch { what: "layer", expected: *diff_id, actual });
             }
-            store.remember_blob(diff_id, &layer)?;
+            if layer.digest == *diff_id {
+                store.remember_blob(diff_id, &layer)?;
+            } else {
+                store.claim_blob(diff_id, &layer)?;
+            }
             layers.push(layer);
         }
         let manifest = Manifest::image(config, layers, BTreeMap::new());
