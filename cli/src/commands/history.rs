@@ -44,7 +44,8 @@ fn of_builds(context: &Context, args: &HistoryArgs) -> Result<()> {
             args.format
         )));
     }
-    let rows: Vec<[String; 6]> = builds
+    let time = |millis| size::short_duration(std::time::Duration::from_millis(millis));
+    let rows: Vec<[String; 7]> = builds
         .iter()
         .map(|build| {
             let Some(journal) = &build.journal else {
@@ -52,6 +53,7 @@ fn of_builds(context: &Context, args: &HistoryArgs) -> Result<()> {
                 return [
                     build.id.clone(),
                     "unfinished".to_owned(),
+                    unknown(),
                     unknown(),
                     unknown(),
                     unknown(),
@@ -67,14 +69,15 @@ fn of_builds(context: &Context, args: &HistoryArgs) -> Result<()> {
             [
                 build.id.clone(),
                 result.to_owned(),
-                size::short_duration(std::time::Duration::from_millis(journal.elapsed_ms)),
+                time(journal.elapsed_ms),
+                time(journal.waited_ms()),
                 journal.count(&Outcome::Done).to_string(),
                 journal.count(&Outcome::Cached).to_string(),
                 printable(&names),
             ]
         })
         .collect();
-    print(&table::columns(["BUILD", "RESULT", "TIME", "RAN", "CACHED", "NAMES"], &rows))
+    print(&table::columns(["BUILD", "RESULT", "TIME", "WAITED", "RAN", "CACHED", "NAMES"], &rows))
 }
 
 /// The steps that made an image, the last one first, in Docker's columns.

@@ -50,6 +50,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::{Cli, Command, GlobalArgs};
 use crate::failure::{Exit, Failure, Result};
+use crate::progress::{Annotation, Ci};
 use crate::settings::{self, Environment};
 
 /// What every command has.
@@ -74,6 +75,22 @@ impl Context {
             Failure::from(error).hint("`--root` or `RBUILD_ROOT` names a directory that may be written")
         })?;
         Ok(Arc::new(store))
+    }
+}
+
+impl Context {
+    /// Has the code host in whose log this is read show places beside its files.
+    fn annotate(&self, annotations: &[Annotation]) {
+        if self.environment.ci() != Ci::GitHub {
+            return;
+        }
+        for annotation in annotations {
+            let mut annotation = annotation.clone();
+            if let Some((file, ..)) = &mut annotation.place {
+                *file = self.environment.in_repository(file);
+            }
+            tell(&annotation.line());
+        }
     }
 }
 
@@ -103,7 +120,10 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         // Whatever failed because it was stopped, it was the signal.
         Err(failure) => match context.status.get() {
             Some(status) => failure.exit(*status).report(),
-            None => failure.report(),
+            None => {
+                context.annotate(&failure.annotations());
+                failure.report()
+            }
         },
     }
 }

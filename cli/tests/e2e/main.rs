@@ -17,6 +17,7 @@ mod kaniko;
 mod kills;
 mod lab;
 mod model;
+mod progress;
 mod real_input;
 mod run;
 mod toolkit;
