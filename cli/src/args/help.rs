@@ -69,9 +69,12 @@ Exit status:
 /// Changes the command at `path`.
 fn at(program: Command, path: &str, change: &dyn Fn(Command) -> Command) -> Command {
     let (first, rest) = path.split_once(' ').unwrap_or((path, ""));
-    program.mut_subcommand(first, |command| {
-        if rest.is_empty() { change(command) } else { at(command, rest, change) }
-    })
+    program.mut_subcommand(
+        first,
+        |command| {
+            if rest.is_empty() { change(command) } else { at(command, rest, change) }
+        },
+    )
 }
 
 #[cfg(test)]
