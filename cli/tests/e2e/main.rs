@@ -21,5 +21,6 @@ mod pages;
 mod progress;
 mod real_input;
 mod run;
+mod terminal;
 mod toolkit;
 mod transcript;
