@@ -46,6 +46,15 @@ pub fn adopt(store: &Store, name: &str, manifest: &Manifest, origin: Option<&str
     Ok(record)
 }
 
+/// Whether the store has all manifests of the record's index, so that the image goes as a whole: several platforms that
+/// were built or copied here, or one with its attestations. Of an image that was pulled for one platform it has not.
+pub fn is_whole(store: &Store, record: &ImageRecord) -> Result<bool> {
+    let Some(index) = &record.index else { return Ok(record.platforms.len() > 1) };
+    let ManifestContent::Index { manifests, .. } = store.manifest(index)?.content else { return Ok(false) };
+    let mut sizes = manifests.iter().map(|manifest| store.blob_size(&manifest.digest));
+    Ok(sizes.try_fold(true, |whole, size| size.map(|size| whole && size.is_some()))?)
+}
+
 /// One image of a record; the blobs of its layers are remembered.
 fn known(store: &Store, name: &str, manifest: &Manifest, origin: Option<&str>) -> Result<PlatformImage> {
     let ManifestContent::Image { config: descriptor, .. } = &manifest.content else {

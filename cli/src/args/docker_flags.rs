@@ -39,15 +39,12 @@ const fn refused(name: &'static str, value: bool, reason: &'static str) -> Docke
     DockerFlag { name, short: None, value, state: State::Refused(reason) }
 }
 
-const ATTESTATIONS: &str =
-    "attestations are not written yet; a signer such as cosign can attach them after the push";
-
 /// Every flag of `docker build` and `docker buildx build`, by name.
 pub(crate) const FLAGS: &[DockerFlag] = &[
     works("add-host"),
     works("allow"),
     works("annotation"),
-    refused("attest", true, ATTESTATIONS),
+    works("attest"),
     works("build-arg"),
     works("build-context"),
     nothing("builder", true, "there is one builder, this program"),
@@ -79,13 +76,13 @@ pub(crate) const FLAGS: &[DockerFlag] = &[
     works("platform"),
     refused("policy", true, "policies are not evaluated; check the Dockerfile with `rbuild build --check`"),
     works("progress"),
-    refused("provenance", true, ATTESTATIONS),
+    works("provenance"),
     works("pull"),
     works("push"),
     works("quiet"),
     refused("resource", true, "name each limit by its own flag: `--memory`, `--cpu-quota`, `--cpuset-cpus`"),
     nothing("rm", false, "nothing is left behind by a step"),
-    refused("sbom", true, ATTESTATIONS),
+    works("sbom"),
     works("secret"),
     works("security-opt"),
     works("shm-size"),
@@ -116,11 +113,7 @@ pub(crate) fn refusal(build: &ArgMatches) -> Option<String> {
     FLAGS.iter().find_map(|flag| {
         let State::Refused(reason) = flag.state else { return None };
         let typed = build.value_source(flag.name) == Some(ValueSource::CommandLine);
-        // `--provenance=false` and `--sbom=false` ask for what happens anyway.
-        let declined = || {
-            build.get_many::<String>(flag.name).is_some_and(|mut values| values.all(|value| value == "false"))
-        };
-        (typed && !declined()).then(|| format!("`--{}` is not supported: {reason}", flag.name))
+        typed.then(|| format!("`--{}` is not supported: {reason}", flag.name))
     })
 }
 
