@@ -30,6 +30,7 @@ use crate::output::{Output, Packing};
 use crate::resolve::{Pull, Resolver, UsedBase};
 use crate::secret::Secrets;
 use crate::solve::{Layers, OnFailure, Solver, Surroundings};
+use crate::task;
 
 /// What is built, and what becomes of it.
 #[derive(Debug, Clone)]
@@ -131,6 +132,47 @@ pub struct BuiltImage {
 }
 
 impl BuildRequest {
+    /// A build of this Dockerfile with nothing else: no context, no name, this machine's platform, default settings.
+    #[must_use]
+    pub fn new(dockerfile: Source) -> Self {
+        Self {
+            dockerfile,
+            dockerfile_path: None,
+            context: None,
+            archives: HashMap::new(),
+            named_directories: BTreeMap::new(),
+            options: LowerOptions::default(),
+            tags: Vec::new(),
+            labels: BTreeMap::new(),
+            pull: Pull::default(),
+            outputs: Vec::new(),
+            packing: Packing::default(),
+            jobs: std::thread::available_parallelism().map_or(1, usize::from),
+            epoch: None,
+            max_used_space: None,
+            secrets: Secrets::default(),
+            on_failure: None,
+            annotations: Vec::new(),
+            squash: false,
+            cache: CacheSettings::default(),
+            attestations: Attestations::default(),
+            addresses: HashMap::new(),
+            describe: false,
+        }
+    }
+
+    /// A build of a directory with the `Dockerfile` in it. Everything else as in [`BuildRequest::new`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] where there is no Dockerfile that can be read.
+    pub fn of_directory(context: impl Into<PathBuf>) -> Result<Self> {
+        let context = context.into();
+        let dockerfile = crate::input::dockerfile(Some(&context), None)?;
+        let dockerfile_path = Some(PathBuf::from(&dockerfile.name));
+        Ok(Self { dockerfile_path, context: Some(context), ..Self::new(dockerfile) })
+    }
+
     /// The ignore rules of the context directory, if there is one.
     pub(crate) fn ignore_rules(&self) -> Result<Option<Matcher>> {
         let Some(directory) = &self.context else { return Ok(None) };
@@ -149,7 +191,7 @@ impl Engine {
         drop(in_use);
         // Also what a failed build leaves; its own error is the one to tell.
         let store = self.store.clone();
-        let kept = Solver::blocking(move || {
+        let kept = task::blocking(move || {
             // What killed builds left; nobody waits for it, so a failure can wait for the next build or `prune`.
             let _ = store.tidy();
             budget.keep()
@@ -177,17 +219,17 @@ impl Engine {
         warnings.extend(findings(&request, parsed, &resolver)?);
         warnings.extend(more);
         request.epoch = request.epoch.or(epoch);
-        for message in crate::check::unused_arguments(&request, &declared) {
+        for message in crate::check::unused_arguments(&request, parsed, &declared) {
             self.reporter.event(Event::Warning { message });
         }
         let work = Lowering { graph: Arc::new(graph), images, also, bases: resolver.used() };
         let shared = self.shared(&request);
         loop {
-            match self.attempt(&request, &work, shared.clone(), budget, &cancel).await {
+            match self.attempt(&request, &work, shared.clone(), budget, cancel.child_token()).await {
                 // A cache never fails a build: what it promised and did not give is done here.
                 Err(Error::SharedCache { cache, source }) => {
                     let Some(shared) = &shared else { return Err(Error::SharedCache { cache, source }) };
-                    shared.distrust(&cache, &crate::cache::line(&*source));
+                    shared.distrust(&cache, &layer_store::error::chain(&*source));
                 }
                 Err(error) => return Err(error),
                 Ok(mut built) => {
@@ -206,8 +248,10 @@ impl Engine {
         work: &Lowering,
         shared: Option<Arc<SharedCaches>>,
         budget: &Budget,
-        cancel: &CancellationToken,
+        cancel: CancellationToken,
     ) -> Result<Built> {
+        // A build that nobody waits for any more leaves nothing running.
+        let _stop = cancel.clone().drop_guard();
         let counter = Arc::new(Counter::new(self.reporter.clone()));
         let started = format!("{:.9}", jiff::Timestamp::now());
         let layers = Layers::new(self.store.clone(), self.client.clone(), &work.graph);
@@ -215,7 +259,7 @@ impl Engine {
         let budget = budget.clone();
         let around = Around { reporter: counter.clone(), shared, exporter: exporter.clone(), budget };
         let (solver, indexes) =
-            self.solver(request, request.epoch, work.graph.clone(), layers, around, cancel)?;
+            self.solver(request, request.epoch, work.graph.clone(), layers, around, &cancel)?;
         let solved = self.solve(&solver, request, &work.images, &work.also).await;
         let story = Story { started: started.clone(), bases: work.bases.clone() };
         let noted = self.report(request, &solver, started);
@@ -226,7 +270,7 @@ impl Engine {
             saved?;
         }
         let result = match solved {
-            Ok(images) => self.conclude(request, &images, &solver, &story, &counter, cancel).await,
+            Ok(images) => self.conclude(request, &images, &solver, &story, &counter, &cancel).await,
             Err(error) => Err(error),
         };
         // What was done is of use to others, too, when a later step failed.
@@ -328,7 +372,7 @@ impl Engine {
         for (key, mount) in solver.used_mounts() {
             let store = self.store.clone();
             let name = mount.name.clone();
-            let exported = Solver::blocking(move || {
+            let exported = task::blocking(move || {
                 crate::cache::export_mount(&store, key, &mount.name, &mount.path, mount.owner)
             });
             match exported.await {

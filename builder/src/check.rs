@@ -17,13 +17,22 @@ use crate::resolve;
 /// The build argument that stands in place of a file's `# check=` line.
 const CHECK_ARGUMENT: &str = "BUILDKIT_DOCKERFILE_CHECK";
 
-/// All errors and findings of a Dockerfile, in the order of places, rbuild's own rules among them. Base images are
-/// looked up in `store` and never fetched; where one is not known, the rules that would have to guess are silent.
+/// What a Dockerfile has that should be known.
+#[derive(Debug)]
+pub struct Checked {
+    /// Errors and findings, in the order of places.
+    pub findings: Vec<Diagnostic>,
+    /// About build arguments that nothing declares, a sentence each.
+    pub unused_arguments: Vec<String>,
+}
+
+/// All errors and findings of a Dockerfile, rbuild's own rules among them. Base images are looked up in `store` and
+/// never fetched; where one is not known, the rules that would have to guess are silent.
 ///
 /// # Errors
 ///
-/// An ignore file or a [`CHECK_ARGUMENT`] that cannot be read. Errors of the Dockerfile are findings.
-pub fn check(request: &BuildRequest, store: Option<&Store>) -> Result<Vec<Diagnostic>> {
+/// An ignore file or a `BUILDKIT_DOCKERFILE_CHECK` that cannot be read. Errors of the Dockerfile are findings.
+pub fn check(request: &BuildRequest, store: Option<&Store>) -> Result<Checked> {
     let (parsed, mut findings) = dockerfile::parse(&request.dockerfile);
     let ignore = request.ignore_rules()?;
     let base =
@@ -32,17 +41,21 @@ pub fn check(request: &BuildRequest, store: Option<&Store>) -> Result<Vec<Diagno
         Asked { request, ignore: ignore.as_ref(), base: Some(&base), own_rules: true, all_stages: true };
     findings.extend(asked.lints(&parsed)?);
     findings.sort_by_key(|finding| (finding.span.start, finding.span.end));
-    Ok(findings)
+    let unused_arguments = unused_arguments(request, &parsed, &BTreeSet::new());
+    Ok(Checked { findings, unused_arguments })
 }
 
 /// Build arguments of a request that nothing declares: neither the Dockerfile nor one of `others`, which are those of
 /// triggers. Each with the name that was probably meant. Arguments that need no declaration are not among them.
-pub fn unused_arguments(request: &BuildRequest, others: &BTreeSet<String>) -> Vec<String> {
-    let (parsed, _) = dockerfile::parse(&request.dockerfile);
+pub(crate) fn unused_arguments(
+    request: &BuildRequest,
+    parsed: &Dockerfile,
+    others: &BTreeSet<String>,
+) -> Vec<String> {
     let options = &request.options;
     // Which platform it is does not change which names are known.
     let platform = options.platforms.first().unwrap_or(&options.build_platform);
-    let (globals, _) = Globals::new(&parsed, options.given(platform, None));
+    let (globals, _) = Globals::new(parsed, options.given(platform, None));
     let declared: BTreeSet<&str> = parsed.arguments().chain(others.iter().map(String::as_str)).collect();
     let special = |name: &str| {
         PROXIES.as_flattened().contains(&name) || name.starts_with("BUILDKIT_") || name == "SOURCE_DATE_EPOCH"

@@ -29,6 +29,18 @@ pub struct EngineSettings {
     pub isolation: Isolation,
 }
 
+impl EngineSettings {
+    /// A store at `store_root` that survives a power cut, and the best isolation that works.
+    #[must_use]
+    pub fn at(store_root: impl Into<PathBuf>) -> Self {
+        Self {
+            store_root: store_root.into(),
+            durability: Durability::default(),
+            isolation: Isolation::default(),
+        }
+    }
+}
+
 /// Everything that a build works with. Several builds may use one engine at the same time.
 #[derive(Clone)]
 pub struct Engine {

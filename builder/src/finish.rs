@@ -20,6 +20,7 @@ use crate::lower::{HistoryEntry, TargetImage};
 use crate::output::{self, ImageLayers, Output, Packed};
 use crate::resolve::RemoteBlob;
 use crate::solve::Solver;
+use crate::task;
 
 /// An image whose layers are known.
 pub(crate) struct FinishedImage {
@@ -85,7 +86,7 @@ impl Engine {
         solver.layers().bytes(&layers[base.len()..]).await?;
         let (below, whole) = tokio::try_join!(solver.layers().view(&base), solver.layers().view(&layers))?;
         let store = self.store.clone();
-        let one = Solver::blocking(move || output::flat::squashed(&store, &below, &whole)).await?;
+        let one = task::blocking(move || output::flat::squashed(&store, &below, &whole)).await?;
         let steps =
             target.history.iter_mut().rev().filter(|entry| matches!(entry, HistoryEntry::Layer { .. }));
         for entry in steps.skip(1) {
@@ -260,7 +261,7 @@ impl Engine {
                 views.push((image.built.platform.clone(), view));
             }
             let (store, output, epoch) = (self.store.clone(), output.clone(), request.epoch);
-            return Solver::blocking(move || output::write_filesystems(&store, &views, &output, epoch)).await;
+            return task::blocking(move || output::write_filesystems(&store, &views, &output, epoch)).await;
         }
         // An archive of Docker has one image and nothing beside it.
         let nothing = Said::new();
@@ -275,7 +276,7 @@ impl Engine {
                 [one] if packed.children.is_empty() => Some(one.built.config.platform()),
                 _ => None,
             };
-            return Solver::blocking(move || output::write(&store, &packed, platform, &tags, &output)).await;
+            return task::blocking(move || output::write(&store, &packed, platform, &tags, &output)).await;
         }
         if request.tags.is_empty() {
             return Err(Error::Invalid {
@@ -309,10 +310,8 @@ impl Engine {
         local: bool,
     ) -> Result<Packed> {
         // What is compressed anew has to be here, too.
-        if local || request.packing.force {
-            for image in images {
-                solver.layers().tars(&image.layers.diff_ids).await?;
-            }
+        for image in images {
+            solver.layers().for_packing(&image.layers.diff_ids, local || request.packing.force).await?;
         }
         let layers: Vec<_> =
             images.iter().map(|image| (image.built.config.platform(), image.layers.clone())).collect();
@@ -320,7 +319,7 @@ impl Engine {
         let of_index = request.annotations.iter().filter(|one| one.index);
         let annotations = of_index.map(|one| (one.key.clone(), one.value.clone())).collect();
         let pack = move || output::pack_all(&store, &layers, annotations, packing, local);
-        let packed = Solver::blocking(pack).await?;
+        let packed = task::blocking(pack).await?;
         self.attach(request, packed, said).await
     }
 }

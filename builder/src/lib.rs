@@ -39,12 +39,13 @@ pub mod secret;
 pub mod signal;
 pub mod solve;
 pub mod stored;
+mod task;
 pub mod users;
 
 pub use build::{Annotation, BuildRequest, Built, BuiltImage};
 pub use engine::{Engine, EngineSettings};
 pub use error::{Error, Result};
-pub use event::{Event, Outcome, Reporter, StepId, Stream};
+pub use event::{Event, Outcome, Reporter, Silent, StepId, Stream};
 pub use plan::Plan;
 pub use run::RunRequest;
 pub use solve::OnFailure;

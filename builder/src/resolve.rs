@@ -5,18 +5,15 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
-use layer_store::manifest::ManifestContent;
+use layer_store::manifest::{DOCUMENT_LIMIT, ManifestContent};
 use layer_store::store::ImageRecord;
 use layer_store::{Descriptor, Digest, ImageConfig, Manifest, Platform, Store};
 use registry_client::{Client, Reference};
 
 use crate::context::layout::LayoutSource;
 use crate::error::{Error, Result};
-use crate::solve::Solver;
 use crate::stored::adopt;
-
-/// The largest manifest or configuration that is read, in bytes.
-pub(crate) const DOCUMENT_LIMIT: u64 = 16 << 20;
+use crate::task;
 
 /// The layers of an image, and where those that are not in the store can be fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -142,7 +139,7 @@ impl Resolver {
     pub fn resolve_layout(&self, layout: &LayoutSource, platform: &Platform) -> Pending {
         self.once(ImageSource::Layout(layout.clone()), platform, || {
             let (store, layout, platform) = (self.store.clone(), layout.clone(), platform.clone());
-            async move { Solver::blocking(move || layout.resolve(&store, &platform).map(Arc::new)).await }
+            async move { task::blocking(move || layout.resolve(&store, &platform).map(Arc::new)).await }
                 .boxed()
         })
     }

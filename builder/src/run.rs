@@ -13,6 +13,7 @@ use crate::graph::{ExecSettings, Graph, Network, Node, Op};
 use crate::resolve::{Pull, Resolver};
 use crate::sandbox::{Finished, Input, Network as StepNetwork, OutputSender, Step, StepUser};
 use crate::solve::{Layers, Solver, Surroundings, settle};
+use crate::task;
 use crate::users;
 
 /// What is run, and how it differs from what the image says.
@@ -80,7 +81,7 @@ impl Engine {
         let user = request.user.as_deref().unwrap_or(&image.user).to_owned();
         let store = self.store.clone();
         let (user, scratch) =
-            Solver::blocking(move || Ok((users::run_user(&store, &view, &user)?, store.scratch()?))).await?;
+            task::blocking(move || Ok((users::run_user(&store, &view, &user)?, store.scratch()?))).await?;
         let argv = argv(request, image.entrypoint.as_deref(), image.cmd.as_deref())?;
         let cwd = request.cwd.as_deref().unwrap_or(&image.working_dir);
         let mut step = Step {
@@ -100,7 +101,7 @@ impl Engine {
         settle(&mut step, &request.settings)?;
         let finished = sandbox.run_with(step, input, output).await?;
         // Removing files blocks.
-        Solver::blocking(move || {
+        task::blocking(move || {
             drop(scratch);
             Ok(())
         })

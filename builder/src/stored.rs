@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use layer_store::manifest::ManifestContent;
+use layer_store::layer::Form;
+use layer_store::manifest::{DOCUMENT_LIMIT, ManifestContent};
 use layer_store::store::{ImageRecord, PlatformImage};
 use layer_store::{Digest, ImageConfig, Manifest, Store, View};
 
@@ -10,8 +11,9 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::exchange::is_image;
 use crate::output::{self, ImageLayers, Packed, Packing, remember_remote};
-use crate::resolve::{DOCUMENT_LIMIT, RemoteBlob, assemble, parse_config};
-use crate::solve::{Layers, Solver};
+use crate::resolve::{RemoteBlob, Resolved, assemble, parse_config};
+use crate::solve::Layers;
+use crate::task;
 
 /// Gives an image a name and notes which blobs hold its layers. `manifest` may be an index, whose images that are here
 /// all become known. `origin` is the repository that it came from, `docker.io/library/debian`; `None` for one that came as
@@ -83,20 +85,39 @@ fn note_blobs(
     for (layer, blob) in resolved.base.layers.iter().zip(blobs) {
         match &layer.remote {
             Some(remote) => remember_remote(store, &layer.diff_id, remote)?,
-            None => store.remember_blob(&layer.diff_id, blob)?,
+            None => store.claim_blob(&layer.diff_id, blob)?,
         }
     }
     Ok(())
 }
 
-/// Where a layer may be fetched from, as far as the store remembers.
-pub(crate) fn remote(store: &Store, diff_id: &Digest) -> Result<Option<RemoteBlob>> {
+/// Takes in an image whose documents and blobs are in the store: every layer is checked and indexed, and its blob
+/// remembered. Blocks.
+///
+/// # Errors
+///
+/// [`crate::Error::BadImage`] for an index, and where configuration and manifest contradict each other.
+pub(crate) fn take_in(store: &Store, name: &str, manifest: &Manifest) -> Result<Resolved> {
+    let ManifestContent::Image { config, layers, .. } = &manifest.content else {
+        return Err(crate::Error::BadImage { name: name.to_owned(), reason: "it is an index".to_owned() });
+    };
+    let config = parse_config(name, &store.read_blob(&config.digest, DOCUMENT_LIMIT)?)?;
+    let resolved = assemble(name, config, Some(manifest), None, manifest.digest())?;
+    for (layer, blob) in resolved.base.layers.iter().zip(layers) {
+        store.take_blob(&layer.diff_id, blob, Form::Index)?;
+    }
+    Ok(resolved)
+}
+
+/// Where a layer may be fetched from, as far as the store remembers; what was found true before comes first.
+pub(crate) fn remotes(store: &Store, diff_id: &Digest) -> Result<Vec<RemoteBlob>> {
     let blobs = store.known_blobs(diff_id)?;
-    Ok(blobs.iter().find_map(|blob| {
+    let remotes = blobs.iter().filter_map(|blob| {
         let repository = output::origin(blob)?.name();
         let (media_type, digest, size) = (blob.media_type.clone(), blob.digest, blob.size);
         Some(RemoteBlob { media_type, digest, size, repository })
-    }))
+    });
+    Ok(remotes.collect())
 }
 
 impl Engine {
@@ -105,13 +126,13 @@ impl Engine {
         self.layers().view(&config.rootfs.diff_ids).await
     }
 
-    /// The manifest of an image of the store, with every blob that it leads to here: fetched or compressed now, where
-    /// that was not needed before.
-    pub async fn pack(&self, config_bytes: Vec<u8>, packing: Packing) -> Result<Packed> {
+    /// The manifest of an image of the store. `local` asks that every blob that it leads to is here: fetched or
+    /// compressed now, where that was not needed before. Otherwise one that a registry is known to have stays there.
+    pub async fn pack(&self, config_bytes: Vec<u8>, packing: Packing, local: bool) -> Result<Packed> {
         let image = ImageLayers::of(config_bytes)?;
-        self.layers().tars(&image.diff_ids).await?;
+        self.layers().for_packing(&image.diff_ids, local).await?;
         let store = self.store.clone();
-        Solver::blocking(move || output::pack(&store, &image, packing, true)).await
+        task::blocking(move || output::pack(&store, &image, packing, local)).await
     }
 
     fn layers(&self) -> Layers {

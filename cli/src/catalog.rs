@@ -3,15 +3,12 @@
 use std::collections::BTreeMap;
 
 use layer_store::index::Kind;
-use layer_store::manifest::ManifestContent;
+use layer_store::manifest::{DOCUMENT_LIMIT, ManifestContent};
 use layer_store::store::{ImageRecord, PlatformImage};
 use layer_store::{Digest, ImageConfig, Manifest, Platform, Store};
 use registry_client::Reference;
 
 use crate::failure::{Failure, Result};
-
-/// The largest manifest or configuration that is read, in bytes.
-const DOCUMENT_LIMIT: u64 = 16 << 20;
 
 /// An image with all names that it has.
 pub(crate) struct Image {

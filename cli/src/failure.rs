@@ -47,7 +47,7 @@ impl Failure {
 
     /// An error with its causes, each said once.
     pub(crate) fn of(error: &dyn std::error::Error) -> Self {
-        Self::new(chain(error))
+        Self::new(layer_store::error::chain(error))
     }
 
     /// A command line that asks for something wrong.
@@ -171,21 +171,6 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// An error and its causes as one sentence; a cause that its error has said already is not said again.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(one) = cause {
-        let said = one.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        cause = one.source();
-    }
-    text
-}
-
 /// Several lines, each without what a terminal would obey.
 fn printable_lines(text: &str) -> String {
     text.lines().map(printable).collect::<Vec<_>>().join("\n")
@@ -194,25 +179,6 @@ fn printable_lines(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_cause_is_said_once() {
-        #[derive(Debug)]
-        struct Outer(&'static str, std::io::Error);
-        impl fmt::Display for Outer {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.0)
-            }
-        }
-        impl std::error::Error for Outer {
-            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-                Some(&self.1)
-            }
-        }
-        let cause = || std::io::Error::other("no room");
-        assert_eq!(chain(&Outer("cannot write `x`", cause())), "cannot write `x`: no room");
-        assert_eq!(chain(&Outer("cannot write `x`: no room", cause())), "cannot write `x`: no room");
-    }
 
     #[test]
     fn reads_without_colour() {

@@ -69,3 +69,21 @@ fn examples_lead_where_the_text_says() {
     let vpc = "registry-vpc.cn-hangzhou.aliyuncs.com/my-team/app";
     check("aliyun.md", "upstream = ", "registry.cn-hangzhou.aliyuncs.com/my-team/app", &[vpc]);
 }
+
+#[test]
+fn programs_are_those_that_the_tests_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = fs::read_to_string(root.join("docs/library.md")).unwrap();
+    let programs = page.lines().filter(|line| line.starts_with('`') && line.ends_with(".rs`:"));
+    let programs: Vec<&str> = programs.map(|line| line.trim_matches(['`', ':'])).collect();
+    assert_eq!(programs.len(), 4, "{programs:?}");
+    let shown = blocks("library.md").into_iter().filter(|(word, _)| word == "rust");
+    for (path, (_, shown)) in programs.iter().zip(shown) {
+        let program = fs::read_to_string(root.join(path)).unwrap();
+        let body: String = program
+            .lines()
+            .skip_while(|line| line.starts_with("//!") || line.is_empty())
+            .fold(String::new(), |text, line| text + line + "\n");
+        assert_eq!(shown, body, "docs/library.md does not show `{path}` as it is");
+    }
+}

@@ -49,7 +49,8 @@ fn open(store: &str) -> Result<Store> {
 
 fn apply(store: &str, blob: &str, diff_id: &str, form: Form) -> Result<()> {
     let diff_id: Digest = diff_id.parse()?;
-    Ok(open(store)?.apply(&mut File::open(blob)?, &diff_id, form)?)
+    open(store)?.apply(&mut File::open(blob)?, &diff_id, form)?;
+    Ok(())
 }
 
 fn compress(tar: &str, how: &str, threads: NonZeroUsize) -> Result<()> {

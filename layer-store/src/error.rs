@@ -8,6 +8,22 @@ use crate::Digest;
 /// The result of a store operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// An error and its causes as one line; a cause that its error has said already is not said again.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(one) = cause {
+        let said = one.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = one.source();
+    }
+    text
+}
+
 /// What can go wrong in a store. The cause, where there is one, is the `source`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -141,5 +157,31 @@ pub(crate) trait IoContext<T> {
 impl<T, E: Into<io::Error>> IoContext<T> for std::result::Result<T, E> {
     fn context(self, action: &'static str, path: impl Into<PathBuf>) -> Result<T> {
         self.map_err(|error| Error::Io { action, path: path.into(), source: error.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        #[derive(Debug)]
+        struct Outer(&'static str, io::Error);
+        impl fmt::Display for Outer {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.0)
+            }
+        }
+        impl std::error::Error for Outer {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(&self.1)
+            }
+        }
+        let cause = || io::Error::other("no room");
+        assert_eq!(chain(&Outer("cannot write `x`", cause())), "cannot write `x`: no room");
+        assert_eq!(chain(&Outer("cannot write `x`: no room", cause())), "cannot write `x`: no room");
     }
 }

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Digest, Error, Platform, Result};
 
+/// The largest manifest, index or configuration that is read into memory, in bytes. The distribution specification asks
+/// registries for 4 MiB.
+pub const DOCUMENT_LIMIT: u64 = 16 << 20;
+
 /// Media types of documents and layers.
 pub mod media_type {
     /// OCI image manifest.

@@ -349,18 +349,6 @@ pub(crate) fn is_passing_status(status: u16) -> bool {
     matches!(status, 408 | 429 | 499 | 500 | 502 | 503 | 504 | 520..=524)
 }
 
-/// An error and its causes as one line.
-pub(crate) fn line(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(one) = cause {
-        text.push_str(": ");
-        text.push_str(&one.to_string());
-        cause = one.source();
-    }
-    text
-}
-
 impl ConnectionFailure {
     /// Reads what went wrong out of an HTTP client's error: its own words hide the cause and show the whole address.
     pub(crate) fn of(error: &reqwest::Error) -> Self {
@@ -484,7 +472,7 @@ fn trail(attempts: &[Attempt]) -> String {
             Error::Content { source, .. } => source.to_string(),
             Error::Answer { reason, .. } | Error::OutOfUse { reason, .. } => reason.clone(),
             Error::Token { realm, source, .. } => format!("no token from `{realm}`: {}", short(source)),
-            other => line(other),
+            other => layer_store::error::chain(other),
         };
         format!("`{}`: {reason}", attempt.host)
     };
@@ -495,7 +483,7 @@ fn short(error: &Error) -> String {
     match error {
         Error::Refused { refusal, .. } => refusal.to_string(),
         Error::Connection { source, .. } => source.to_string(),
-        other => line(other),
+        other => layer_store::error::chain(other),
     }
 }
 

@@ -184,7 +184,7 @@ impl Client {
             self.transport.reporter.transfer(Transfer::Retry {
                 digest: Some(descriptor.digest),
                 host: endpoint.authority.clone(),
-                reason: crate::error::line(&error),
+                reason: layer_store::error::chain(&error),
                 wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
             });
             tokio::time::sleep(wait).await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use layer_store::manifest::{ManifestContent, media_type};
+use layer_store::manifest::{DOCUMENT_LIMIT, ManifestContent, media_type};
 use layer_store::{Descriptor, Digest, ImageConfig, Manifest, Platform, Store};
 use reqwest::header::{ACCEPT, HeaderValue};
 use reqwest::{Method, StatusCode};
@@ -19,9 +19,6 @@ use crate::transport::{Answer, Call};
 /// All that the client reads. The last is for registries with types of their own; alone, it makes some registries
 /// answer that they cannot convert.
 const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json, */*;q=0.1";
-/// The specification asks for at least 4 MiB.
-const LARGEST_MANIFEST: u64 = 8 << 20;
-const LARGEST_CONFIG: u64 = 8 << 20;
 /// Indexes inside indexes are legal; more than this is a trick.
 const DEEPEST: usize = 4;
 
@@ -114,11 +111,11 @@ impl Client {
         store: Option<&Arc<Store>>,
     ) -> Result<Vec<u8>, Error> {
         if let Some(store) = store
-            && let Some(bytes) = stored(store, descriptor.digest, LARGEST_CONFIG).await?
+            && let Some(bytes) = stored(store, descriptor.digest, DOCUMENT_LIMIT).await?
         {
             return Ok(bytes);
         }
-        let bytes = self.blob(reference, descriptor, LARGEST_CONFIG).await?;
+        let bytes = self.blob(reference, descriptor, DOCUMENT_LIMIT).await?;
         if let Some(store) = store {
             put(store, bytes.clone()).await?;
         }
@@ -132,7 +129,7 @@ impl Client {
     ) -> Result<Manifest, Error> {
         let Some(store) = store else { return self.manifest(reference).await };
         if let Some(digest) = reference.digest()
-            && let Some(bytes) = stored(store, digest, LARGEST_MANIFEST).await?
+            && let Some(bytes) = stored(store, digest, DOCUMENT_LIMIT).await?
             && let Ok(manifest) = Manifest::parse(bytes, None)
         {
             return Ok(manifest);
@@ -180,7 +177,7 @@ impl Client {
                 return Err(answer.refused(&place));
             }
             let content_type = answer.content_type();
-            let raw = match answer.read(&place, LARGEST_MANIFEST, self.settings().idle_timeout).await {
+            let raw = match answer.read(&place, DOCUMENT_LIMIT, self.settings().idle_timeout).await {
                 // The answer began well and was cut: small enough to ask for once more from its start.
                 Err(error) if error.is_passing() && again < self.settings().retries => {
                     again += 1;

@@ -143,7 +143,7 @@ impl Upload<'_> {
             self.client.transport.reporter.transfer(Transfer::Retry {
                 digest: Some(self.blob.digest),
                 host: self.endpoint.authority.clone(),
-                reason: crate::error::line(&error),
+                reason: layer_store::error::chain(&error),
                 wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
             });
             tokio::time::sleep(wait).await;

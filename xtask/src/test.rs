@@ -45,6 +45,12 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         "clippy",
         crate::cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     )?;
+    step(
+        "documentation",
+        crate::cargo()
+            .args(["doc", "--quiet", "--workspace", "--no-deps"])
+            .env("RUSTDOCFLAGS", "--deny warnings"),
+    )?;
 
     let skips = target_directory().join("xtask/skipped");
     fs::create_dir_all(target_directory().join("xtask"))?;

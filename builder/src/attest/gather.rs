@@ -14,6 +14,7 @@ use crate::image;
 use crate::output::Packed;
 use crate::resolve::UsedBase;
 use crate::solve::Solver;
+use crate::task;
 
 /// What a build has to tell of itself.
 #[derive(Debug, Clone)]
@@ -91,7 +92,7 @@ impl Engine {
         let created = request.epoch.and_then(image::timestamp).unwrap_or_else(|| seconds(&image::now()));
         let name = request.tags.first().map_or_else(|| image.built.id.to_string(), Reference::familiar);
         let (store, config) = (self.store.clone(), image.built.config.clone());
-        let (document, unread) = Solver::blocking(move || {
+        let (document, unread) = task::blocking(move || {
             let found = super::packages::read(&store, &view)?;
             Ok((super::sbom::document(&found, &config, &name, &created), found.unread))
         })
@@ -109,7 +110,7 @@ impl Engine {
         }
         let (store, said) = (self.store.clone(), said.clone());
         let (names, storage) = (request.tags.clone(), request.attestations.storage);
-        Solver::blocking(move || attached(&store, packed, &said, &names, storage)).await
+        task::blocking(move || attached(&store, packed, &said, &names, storage)).await
     }
 }
 

@@ -21,7 +21,7 @@ use registry_client::Reference;
 
 pub(crate) use format::{INLINE, Record, inline};
 pub(crate) use mounts::{export as export_mount, import as import_mount};
-pub(crate) use read::{Offer, SharedCaches, line};
+pub(crate) use read::{Offer, SharedCaches};
 pub(crate) use write::{Exported, Exporter};
 
 /// The caches of a build.

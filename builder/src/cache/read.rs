@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use layer_store::error::chain;
 use layer_store::layout::LayoutDirectory;
-use layer_store::manifest::{ManifestContent, annotation};
+use layer_store::manifest::{DOCUMENT_LIMIT, ManifestContent, annotation};
 use layer_store::{Digest, Manifest};
 use registry_client::{Client, Reference};
 use tokio::sync::OnceCell;
@@ -13,10 +14,8 @@ use tokio::sync::OnceCell;
 use super::format::{self, Record};
 use super::{CachePlace, PATIENCE, record_tag};
 use crate::event::{Event, Reporter};
-use crate::solve::Solver;
+use crate::task;
 
-/// The largest configuration of a cache that is read, in bytes.
-const LARGEST: u64 = 16 << 20;
 /// The most manifests of an image index that are looked at for records.
 const MOST_PLATFORMS: usize = 16;
 
@@ -126,7 +125,7 @@ impl SharedCaches {
             }
             CachePlace::Directory { path, tag } => {
                 let (path, tag) = (path.clone(), tag.clone());
-                let read = Solver::blocking(move || Ok(read_directory(&path, &tag))).await;
+                let read = task::blocking(move || Ok(read_directory(&path, &tag))).await;
                 let records = read.map_err(|error| error.to_string())??;
                 Ok(Index { records: by_key(records), has_tags: false })
             }
@@ -152,12 +151,12 @@ pub(super) async fn read_registry(
     let manifest = match client.manifest(reference).await {
         Ok(manifest) => manifest,
         Err(error) if error.is_not_found() => return Ok(None),
-        Err(error) => return Err(line(&error)),
+        Err(error) => return Err(chain(&error)),
     };
     match &manifest.content {
         ManifestContent::Image { config, .. } if config.media_type == format::CONFIG => {
             let pinned = reference.with_digest(manifest.digest());
-            let bytes = client.blob(&pinned, config, LARGEST).await.map_err(|error| line(&error))?;
+            let bytes = client.blob(&pinned, config, DOCUMENT_LIMIT).await.map_err(|error| chain(&error))?;
             Ok(Some((format::records(&bytes), true)))
         }
         ManifestContent::Image { .. } => Ok(Some((format::carried(&manifest), false))),
@@ -165,7 +164,7 @@ pub(super) async fn read_registry(
             let mut records = Vec::new();
             for child in manifests.iter().take(MOST_PLATFORMS) {
                 let child = client.manifest(&reference.with_digest(child.digest)).await;
-                records.extend(format::carried(&child.map_err(|error| line(&error))?));
+                records.extend(format::carried(&child.map_err(|error| chain(&error))?));
             }
             Ok(Some((records, false)))
         }
@@ -187,29 +186,14 @@ fn read_directory(path: &std::path::Path, tag: &str) -> Result<Vec<Record>, Stri
         if !name.starts_with(begin) {
             continue;
         }
-        let Some(raw) = layout.read(descriptor, LARGEST).map_err(text)? else { continue };
+        let Some(raw) = layout.read(descriptor, DOCUMENT_LIMIT).map_err(text)? else { continue };
         let manifest = Manifest::parse(raw, Some(&descriptor.media_type)).map_err(text)?;
         if let ManifestContent::Image { config, .. } = &manifest.content
             && config.media_type == format::CONFIG
-            && let Some(bytes) = layout.read(config, LARGEST).map_err(text)?
+            && let Some(bytes) = layout.read(config, DOCUMENT_LIMIT).map_err(text)?
         {
             records.extend(format::records(&bytes));
         }
     }
     Ok(records)
-}
-
-/// An error with its causes, in a line.
-pub(crate) fn line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use layer_store::error::chain;
 use layer_store::layout::{self, ExportImage};
 use layer_store::manifest::media_type;
 use layer_store::{Descriptor, Digest, Manifest, Platform, Store};
@@ -13,12 +14,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::format::{self, Record};
-use super::read::{line, read_registry};
+use super::read::read_registry;
 use super::{CachePlace, CacheTarget, Offer, record_tag};
 use crate::error::{Error, Result};
 use crate::graph::NodeId;
 use crate::output::Packing;
-use crate::solve::{Layers, Solver};
+use crate::solve::Layers;
+use crate::task;
 
 /// A result that may be written to caches.
 #[derive(Debug, Clone)]
@@ -177,10 +179,10 @@ impl Writer {
         origins: BTreeMap<Digest, Reference>,
     ) -> std::result::Result<(), String> {
         let store = self.store.clone();
-        let put = Solver::blocking(move || Ok(store.put_blob(&config)?));
-        put.await.map_err(|error| line(&error))?;
+        let put = task::blocking(move || Ok(store.put_blob(&config)?));
+        put.await.map_err(|error| chain(&error))?;
         let request = PushRequest { manifests: vec![manifest], origins, ..PushRequest::default() };
-        self.client.push(reference, &self.store, request).await.map_err(|error| line(&error))?;
+        self.client.push(reference, &self.store, request).await.map_err(|error| chain(&error))?;
         Ok(())
     }
 
@@ -196,12 +198,12 @@ impl Writer {
             if let (CachePlace::Registry(from), Some(_)) = (&place, target) {
                 origins.insert(record.blob.digest, from.clone());
             } else {
-                self.layers.bytes(&[diff_id]).await.map_err(|error| line(&error))?;
+                self.layers.bytes(&[diff_id]).await.map_err(|error| chain(&error))?;
             }
             (record.blob, origins)
         } else {
             let compress = move || Ok(store.layer_blob(&diff_id, packing.compression, packing.force)?);
-            let blob = Solver::blocking(compress).await.map_err(|error| line(&error))?;
+            let blob = task::blocking(compress).await.map_err(|error| chain(&error))?;
             (blob, BTreeMap::new())
         };
         let mut blob = Descriptor::new(media_type::oci(&blob.media_type), blob.digest, blob.size);
@@ -225,7 +227,7 @@ impl Writer {
         }
         let (store, path, tag) = (self.store.clone(), path.to_owned(), tag.to_owned());
         let write = move || write_directory(&store, &path, &tag, records.into_values().collect());
-        Solver::blocking(write).await.map_err(|error| line(&error))
+        task::blocking(write).await.map_err(|error| chain(&error))
     }
 }
 

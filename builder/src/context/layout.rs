@@ -3,14 +3,14 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use layer_store::layer::Form;
 use layer_store::layout::LayoutDirectory;
-use layer_store::manifest::{ManifestContent, annotation, media_type};
+use layer_store::manifest::{DOCUMENT_LIMIT, ManifestContent, annotation, media_type};
 use layer_store::{Descriptor, Digest, Manifest, Platform, Store};
 
 use crate::dockerfile::nearest;
 use crate::error::{Error, Result};
-use crate::resolve::{DOCUMENT_LIMIT, Resolved, assemble, parse_config};
+use crate::resolve::Resolved;
+use crate::stored::take_in;
 
 /// An image of a layout.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -63,19 +63,7 @@ impl LayoutSource {
         layout.import(store, &chosen)?;
         let raw = store.read_blob(&chosen.digest, DOCUMENT_LIMIT)?;
         let manifest = Manifest::parse(raw, Some(&chosen.media_type))?;
-        let ManifestContent::Image { config, layers, .. } = &manifest.content else {
-            return Err(self.bad("what its index names as an image is none"));
-        };
-        let name = self.to_string();
-        let config = parse_config(&name, &store.read_blob(&config.digest, DOCUMENT_LIMIT)?)?;
-        let resolved = assemble(&name, config, Some(&manifest), None, manifest.digest())?;
-        for (layer, blob) in resolved.base.layers.iter().zip(layers) {
-            store.remember_blob(&layer.diff_id, blob)?;
-            if !store.has_layer(&layer.diff_id) {
-                store.apply(&mut store.open_blob(&blob.digest)?, &layer.diff_id, Form::Index)?;
-            }
-        }
-        Ok(resolved)
+        take_in(store, &self.to_string(), &manifest)
     }
 
     /// The descriptor that is meant.

@@ -125,7 +125,7 @@ impl Globals {
     /// Expands a word of a `FROM`, or the default of a global `ARG`.
     ///
     /// # Errors
-    /// As [`expand`](super::expand::expand).
+    /// As [`super::expand::expand`].
     pub fn expand(&self, word: &Word, escape: char) -> Result<Expanded, ExpandError> {
         let lookup = |name: &str| self.values.get(name).cloned();
         expand(&word.text, escape, &Scope { lookup: &lookup })

@@ -13,7 +13,7 @@ use super::Draft;
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::output::Packing;
-use crate::solve::Solver;
+use crate::task;
 
 /// A layer that was taken in.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ impl Engine {
     ) -> Result<NewLayer> {
         let store = Arc::clone(&self.store);
         let (name, created_by) = (name.to_owned(), format!("rbuild append {name}"));
-        Solver::blocking(move || {
+        task::blocking(move || {
             let mut blob = store.put_stream(&mut input)?;
             let checked = diff_id(&store, &blob).and_then(|diff_id| {
                 store.apply(&mut store.open_blob(&blob.digest)?, &diff_id, Form::Index)?;

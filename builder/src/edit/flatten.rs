@@ -10,14 +10,14 @@ use super::Draft;
 use crate::Engine;
 use crate::error::Result;
 use crate::output::{Output, Packing, flat, write_filesystems};
-use crate::solve::Solver;
+use crate::task;
 
 impl Engine {
     /// Makes one layer of all: what was removed on the way is gone. Layers are fetched and read, and nothing is extracted.
     pub async fn flatten(&self, draft: &mut Draft, supply: &Supply, packing: Packing) -> Result<()> {
         let (_, view) = self.image_view(&draft.manifest, supply).await?;
         let store = Arc::clone(&self.store);
-        let (diff_id, blob) = Solver::blocking(move || {
+        let (diff_id, blob) = task::blocking(move || {
             let diff_id = store.write_layer(flat::entries(&view, b"", None), Form::Tar)?;
             let blob = store.layer_blob(&diff_id, packing.compression, false)?;
             Ok((diff_id, blob))
@@ -42,6 +42,6 @@ impl Engine {
     ) -> Result<()> {
         let (config, view) = self.image_view(manifest, supply).await?;
         let (store, output) = (Arc::clone(&self.store), output.clone());
-        Solver::blocking(move || write_filesystems(&store, &[(config.platform(), view)], &output, None)).await
+        task::blocking(move || write_filesystems(&store, &[(config.platform(), view)], &output, None)).await
     }
 }

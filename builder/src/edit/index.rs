@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use layer_store::manifest::ManifestContent;
+use layer_store::manifest::{DOCUMENT_LIMIT, ManifestContent};
 use layer_store::{Descriptor, ImageConfig, Manifest, Platform};
 use registry_client::{Platforms, Supply, Tree};
 
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::exchange::{Opened, is_image};
-
-const LARGEST_CONFIG: u64 = 16 << 20;
 
 /// Entries of an index that is being made, and the manifests that they name.
 #[derive(Default)]
@@ -56,7 +54,7 @@ impl Engine {
             return Ok(descriptor);
         };
         if is_image(manifest) {
-            let bytes = self.client.small_blob(supply, config, LARGEST_CONFIG).await?;
+            let bytes = self.client.small_blob(supply, config, DOCUMENT_LIMIT).await?;
             let config = ImageConfig::from_slice(&bytes).ok();
             descriptor.platform =
                 config.filter(|config| !config.architecture.is_empty()).map(|config| config.platform());

@@ -11,7 +11,7 @@ mod rebase;
 
 use std::collections::BTreeMap;
 
-use layer_store::manifest::{ManifestContent, media_type};
+use layer_store::manifest::{DOCUMENT_LIMIT, ManifestContent, media_type};
 use layer_store::{Descriptor, Digest, ImageConfig, Manifest};
 use registry_client::{Repository, Supply, Tree};
 
@@ -23,8 +23,6 @@ pub use rebase::Base;
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::exchange::is_image;
-
-const LARGEST_CONFIG: u64 = 16 << 20;
 
 /// One image on its way from what it was to what it will be.
 #[derive(Debug, Clone)]
@@ -102,7 +100,7 @@ impl Engine {
         let ManifestContent::Image { config, layers, annotations } = &manifest.content else {
             return Err(Error::invalid("an index is no image"));
         };
-        let bytes = self.client.small_blob(supply, config, LARGEST_CONFIG).await?;
+        let bytes = self.client.small_blob(supply, config, DOCUMENT_LIMIT).await?;
         let config = ImageConfig::from_slice(&bytes).map_err(|error| Error::BadImage {
             name: manifest.digest().short(),
             reason: format!("its configuration cannot be read: {error}"),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use layer_store::layout::LayoutDirectory;
-use layer_store::manifest::{ManifestContent, annotation, media_type};
+use layer_store::manifest::{DOCUMENT_LIMIT, ManifestContent, annotation, media_type};
 use layer_store::store::ImageRecord;
 use layer_store::{Descriptor, Digest, Manifest, Store, archive};
 use registry_client::{Reference, Repository, Supply};
@@ -14,11 +14,8 @@ use registry_client::{Reference, Repository, Supply};
 use super::Location;
 use crate::Engine;
 use crate::error::{Error, Result};
-use crate::output::{ImageLayers, Packing, origin, pack};
-use crate::solve::Solver;
-
-/// Documents of images are at most this long, in bytes.
-const LARGEST_DOCUMENT: u64 = 16 << 20;
+use crate::output::{ImageLayers, Packing, origin};
+use crate::task;
 
 /// Images, and where their parts are.
 #[derive(Clone)]
@@ -72,11 +69,11 @@ impl Engine {
             Location::Store(name) => self.open_stored(name, packing).await,
             Location::Layout { path, name } => {
                 let (path, name) = (path.clone(), name.clone());
-                Solver::blocking(move || open_layout(&path, name.as_deref(), all)).await
+                task::blocking(move || open_layout(&path, name.as_deref(), all)).await
             }
             Location::OciArchive { path, name } | Location::DockerArchive { path, name } => {
                 let (store, path, name) = (Arc::clone(&self.store), path.clone(), name.clone());
-                Solver::blocking(move || open_archive(&store, &path, name.as_deref(), all, packing)).await
+                task::blocking(move || open_archive(&store, &path, name.as_deref(), all, packing)).await
             }
         }
     }
@@ -98,52 +95,49 @@ impl Engine {
         Ok(Opened { supply: Repository::Remote(reference.clone()).into(), images })
     }
 
+    /// An image of the store. One that was built here gets its manifest now.
     async fn open_stored(&self, text: &str, packing: Packing) -> Result<Opened> {
-        let (store, text) = (Arc::clone(&self.store), text.to_owned());
-        Solver::blocking(move || open_stored(&store, &text, packing)).await
+        let store = &self.store;
+        let record = find(store, text)?;
+        let mut supply: Supply = Repository::Local(store.clone()).into();
+        let origins = record.platforms.iter().filter_map(|image| image.origin.as_deref()?.parse().ok());
+        let known: Vec<Reference> = origins.collect();
+        let top = match &record.index {
+            Some(index) => {
+                for image in &record.platforms {
+                    supply.origins.extend(origins_of(store, &image.config.digest)?);
+                }
+                store.manifest(index)?
+            }
+            None => {
+                let mut manifests = Vec::new();
+                for image in &record.platforms {
+                    let config = store.read_blob(&image.config.digest, DOCUMENT_LIMIT)?;
+                    let layers = ImageLayers::of(config.clone())?;
+                    let manifest = match &image.manifest {
+                        Some(manifest) => store.manifest(manifest)?,
+                        None => {
+                            let packed = self.pack(config, packing, false).await?;
+                            supply.origins.extend(packed.origins);
+                            packed.manifest
+                        }
+                    };
+                    store.put_blob(&manifest.raw)?;
+                    manifests.push((manifest, layers));
+                }
+                one_of(manifests)?
+            }
+        };
+        supply.repositories.extend(known.into_iter().map(Repository::Remote));
+        let name = Some(record.name).filter(|name| !name.is_empty());
+        Ok(Opened { supply, images: vec![OpenedImage { top, name }] })
     }
-}
-
-/// An image of the store. One that was built here gets its manifest now.
-fn open_stored(store: &Arc<Store>, text: &str, packing: Packing) -> Result<Opened> {
-    let record = find(store, text)?;
-    let mut supply: Supply = Repository::Local(store.clone()).into();
-    let origins = record.platforms.iter().filter_map(|image| image.origin.as_deref()?.parse().ok());
-    let known: Vec<Reference> = origins.collect();
-    let top = match &record.index {
-        Some(index) => {
-            for image in &record.platforms {
-                supply.origins.extend(origins_of(store, &image.config.digest)?);
-            }
-            store.manifest(index)?
-        }
-        None => {
-            let mut manifests = Vec::new();
-            for image in &record.platforms {
-                let layers = ImageLayers::of(store.read_blob(&image.config.digest, LARGEST_DOCUMENT)?)?;
-                let manifest = match &image.manifest {
-                    Some(manifest) => store.manifest(manifest)?,
-                    None => {
-                        let packed = pack(store, &layers, packing, false)?;
-                        supply.origins.extend(packed.origins);
-                        packed.manifest
-                    }
-                };
-                store.put_blob(&manifest.raw)?;
-                manifests.push((manifest, layers));
-            }
-            one_of(manifests)?
-        }
-    };
-    supply.repositories.extend(known.into_iter().map(Repository::Remote));
-    let name = Some(record.name).filter(|name| !name.is_empty());
-    Ok(Opened { supply, images: vec![OpenedImage { top, name }] })
 }
 
 /// The repositories that are known to have the layers of an image, by blob.
 fn origins_of(store: &Store, config: &Digest) -> Result<BTreeMap<Digest, Reference>> {
     let mut origins = BTreeMap::new();
-    for diff_id in ImageLayers::of(store.read_blob(config, LARGEST_DOCUMENT)?)?.diff_ids {
+    for diff_id in ImageLayers::of(store.read_blob(config, DOCUMENT_LIMIT)?)?.diff_ids {
         for blob in store.known_blobs(&diff_id)? {
             origins.extend(origin(&blob).map(|place| (blob.digest, place)));
         }
@@ -207,7 +201,7 @@ fn open_layout(path: &Path, name: Option<&str>, all: bool) -> Result<Opened> {
     let chosen = choose(named, name, all, path, |(name, descriptor)| (name.as_deref(), descriptor.digest))?;
     let mut images = Vec::new();
     for (name, descriptor) in chosen {
-        let raw = layer_store::Blobs::read_blob(&layout, &descriptor.digest, LARGEST_DOCUMENT)?;
+        let raw = layer_store::Blobs::read_blob(&layout, &descriptor.digest, DOCUMENT_LIMIT)?;
         let top = Manifest::parse(raw, Some(&descriptor.media_type))?;
         images.push(OpenedImage { top, name });
     }

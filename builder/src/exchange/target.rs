@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use layer_store::layout::{ExportImage, LayoutDirectory, create_directory};
-use layer_store::manifest::ManifestContent;
+use layer_store::manifest::{DOCUMENT_LIMIT, ManifestContent};
 use layer_store::{Blobs, Digest, ImageConfig, Manifest, archive, layout};
 use registry_client::{Copied, Plan, Platforms, Reference, Repository, Supply, Tree};
 
@@ -12,10 +12,7 @@ use super::{Location, Opened, OpenedImage};
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::output::{Destination, to};
-use crate::solve::Solver;
-
-/// Image configurations are at most this long, in bytes.
-const LARGEST_CONFIG: u64 = 16 << 20;
+use crate::task;
 
 /// What is wished of a delivery.
 #[derive(Debug, Clone, Default)]
@@ -107,7 +104,7 @@ impl Engine {
             Location::Layout { path, .. } => {
                 let path = path.clone();
                 let store: Arc<dyn Blobs> = self.store.clone();
-                Solver::blocking(move || {
+                task::blocking(move || {
                     if dry_run && !path.join("oci-layout").exists() {
                         // Nothing is made for a plan; a layout that is not there has as little as an empty store.
                         return Ok(Repository::Local(Arc::new(Nothing(store))));
@@ -136,7 +133,7 @@ impl Engine {
             Repository::Remote(reference) => Some(reference.name()),
             Repository::Local(_) => None,
         });
-        Solver::blocking(move || {
+        task::blocking(move || {
             let exports = |images: &[(Tree, Option<String>)]| -> Vec<ExportImage> {
                 images.iter().map(|(tree, name)| export(tree, name.as_ref(), &store)).collect()
             };
@@ -225,7 +222,7 @@ fn export(tree: &Tree, name: Option<&String>, store: &layer_store::Store) -> Exp
     let manifest = tree.top().clone();
     let platform = match &manifest.content {
         ManifestContent::Image { config, .. } => store
-            .read_blob(&config.digest, LARGEST_CONFIG)
+            .read_blob(&config.digest, DOCUMENT_LIMIT)
             .ok()
             .and_then(|bytes| ImageConfig::from_slice(&bytes).ok())
             .filter(|config| !config.architecture.is_empty())

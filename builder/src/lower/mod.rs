@@ -59,6 +59,25 @@ pub struct LowerOptions {
     pub contexts: BTreeMap<String, NamedContext>,
 }
 
+impl Default for LowerOptions {
+    /// The last stage for this machine's platform.
+    fn default() -> Self {
+        Self {
+            targets: Vec::new(),
+            build_args: BTreeMap::new(),
+            platforms: vec![Platform::host()],
+            platform_is_asked: false,
+            build_platform: Platform::host(),
+            settings: ExecSettings::default(),
+            network: Network::default(),
+            allow_insecure: false,
+            allow_host_network: false,
+            no_cache: NoCache::default(),
+            contexts: BTreeMap::new(),
+        }
+    }
+}
+
 /// What a name of `--build-context` stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NamedContext {

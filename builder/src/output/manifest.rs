@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use layer_store::layer::Origin;
 use layer_store::manifest::media_type;
 use layer_store::{Descriptor, Digest, ImageConfig, Manifest, Platform, Store};
 use registry_client::Reference;
@@ -72,23 +73,37 @@ pub(crate) fn remember_remote(store: &Store, layer: &Digest, remote: &RemoteBlob
     if let Some((registry, repository)) = remote.repository.split_once('/') {
         descriptor.annotations.insert(format!("{SOURCE}{registry}"), repository.to_owned());
     }
-    Ok(store.remember_blob(layer, &descriptor)?)
+    Ok(store.claim_blob(layer, &descriptor)?)
+}
+
+/// A blob of the layer that a registry has. One that nobody has read here is good enough while the layer is not here
+/// and nobody claims another one: whoever names the layer means it. Two that differ have to be told apart by reading.
+pub(crate) fn elsewhere(store: &Store, layer: &Digest) -> Result<Option<Descriptor>> {
+    let known = store.blob_records(layer)?;
+    let (claims, checked): (Vec<_>, Vec<_>) = known
+        .into_iter()
+        .filter(|known| origin(&known.descriptor).is_some())
+        .partition(|known| known.made_by == Origin::Claimed);
+    if let Some(known) = checked.into_iter().next_back() {
+        return Ok(Some(known.descriptor));
+    }
+    match <[_; 1]>::try_from(claims) {
+        Ok([claim]) if !store.has_bytes(layer) => Ok(Some(claim.descriptor)),
+        _ => Ok(None),
+    }
 }
 
 /// Makes the manifest of an image. `local` asks that every layer's blob is in the store; otherwise one that a
 /// registry is known to have may stay there. Blocks while layers are compressed.
-pub fn pack(store: &Arc<Store>, image: &ImageLayers, packing: Packing, local: bool) -> Result<Packed> {
+pub(crate) fn pack(store: &Arc<Store>, image: &ImageLayers, packing: Packing, local: bool) -> Result<Packed> {
     let config = store.put_blob(&image.config_bytes)?;
     let config = Descriptor::new(media_type::OCI_CONFIG, config, image.config_bytes.len() as u64);
     let mut origins = BTreeMap::new();
     let mut layers = Vec::with_capacity(image.diff_ids.len());
     for diff_id in &image.diff_ids {
-        let mut remote = None;
+        let mut remote = elsewhere(store, diff_id)?;
         for blob in store.known_blobs(diff_id)? {
-            if let Some(origin) = origin(&blob) {
-                origins.insert(blob.digest, origin);
-                remote = Some(blob);
-            }
+            origins.extend(origin(&blob).map(|origin| (blob.digest, origin)));
         }
         if let Some(Offer { place: CachePlace::Registry(place), record }) = image.offers.get(diff_id)
             && remote.is_none()
@@ -121,7 +136,7 @@ pub fn pack(store: &Arc<Store>, image: &ImageLayers, packing: Packing, local: bo
 
 /// Makes the manifests of the images of several platforms, under one index with these annotations; of one image just its
 /// manifest.
-pub fn pack_all(
+pub(crate) fn pack_all(
     store: &Arc<Store>,
     images: &[(Platform, ImageLayers)],
     annotations: BTreeMap<String, String>,

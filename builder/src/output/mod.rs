@@ -13,8 +13,8 @@ use layer_store::layer::Compression;
 
 use crate::error::Error;
 
-pub use manifest::{ImageLayers, Packed, pack, pack_all};
-pub(crate) use manifest::{origin, remember_remote};
+pub use manifest::{ImageLayers, Packed};
+pub(crate) use manifest::{elsewhere, origin, pack, pack_all, remember_remote};
 pub use publish::push;
 pub(crate) use write::{to, write_filesystems};
 pub use write::{write, write_images};

@@ -129,7 +129,9 @@ impl Files {
                     .and_then(|below| store.commit_upper(&PathBuf::from(upper), &below, &options));
                 return match made {
                     Ok(diff_id) => Reply::Committed { id, diff_id },
-                    Err(error) => Reply::Failed { id, errno: None, message: chain(&error) },
+                    Err(error) => {
+                        Reply::Failed { id, errno: None, message: layer_store::error::chain(&error) }
+                    }
                 };
             }
             Request::WriteTar { diff_id, .. } => {
@@ -143,7 +145,9 @@ impl Files {
                 });
                 return match written {
                     Ok(()) => Reply::Done { id },
-                    Err(error) => Reply::Failed { id, errno: None, message: chain(&error) },
+                    Err(error) => {
+                        Reply::Failed { id, errno: None, message: layer_store::error::chain(&error) }
+                    }
                 };
             }
             Request::Open { .. } | Request::Run { .. } | Request::Cancel { .. } | Request::Mapped { .. } => {
@@ -283,16 +287,4 @@ pub(super) fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &Path) -
 
 fn failed(id: u64, error: &std::io::Error) -> Reply {
     Reply::Failed { id, errno: error.raw_os_error(), message: error.to_string() }
-}
-
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

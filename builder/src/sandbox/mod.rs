@@ -263,7 +263,7 @@ fn diff_id_of(tree: &Path) -> Option<Digest> {
 }
 
 fn commit_failed(error: &layer_store::Error) -> SandboxError {
-    SandboxError::Commit(files::chain(error))
+    SandboxError::Commit(layer_store::error::chain(error))
 }
 
 /// Tries every rung and says what each would give, without running anything.

@@ -14,6 +14,7 @@ use crate::copy::{self as files, Selection, Source};
 use crate::error::Result;
 use crate::event::Outcome;
 use crate::graph::{CopyOp, Node, NodeId, Unpack, WorkdirOp};
+use crate::task;
 use crate::users;
 
 impl Solver {
@@ -27,7 +28,7 @@ impl Solver {
             below: inputs[0].layers.clone(),
             op: op.clone(),
         };
-        Self::blocking(move || work.copy()).await
+        task::blocking(move || work.copy()).await
     }
 
     pub(super) async fn workdir(
@@ -52,7 +53,7 @@ impl Solver {
         let (store, form, epoch, op, name) =
             (inner.around.store.clone(), self.form(id), inner.around.epoch, op.clone(), node.name.clone());
         let solver = self.clone();
-        let known = Self::blocking(move || {
+        let known = task::blocking(move || {
             let owner = match op.user.as_str() {
                 "" => None,
                 user => Some(users::chown(&store, &view, user)?),

@@ -23,6 +23,7 @@ use crate::sandbox::{
     ExitStatus, Finished, MountSource, Network as StepNetwork, Output, SecretBytes, Step, StepMount,
     StepUser, Ulimit,
 };
+use crate::task;
 use crate::users;
 
 /// How many of the last lines of output an error shows.
@@ -41,7 +42,7 @@ impl Solver {
         }
         // Another process may be at the same step: one runs it, the others take its result.
         let store = inner.around.store.clone();
-        let _lock = Self::blocking(move || Ok(store.lock(record::SPACE, &key)?)).await?;
+        let _lock = task::blocking(move || Ok(store.lock(record::SPACE, &key)?)).await?;
         if let Some(known) = self.known(id, key).await? {
             return Ok(stacked(below, known, true));
         }
@@ -63,7 +64,7 @@ impl Solver {
         let known =
             StepRecord { diff_id, created: crate::image::now(), name: node.name.clone(), shared: false };
         let (solver, kept) = (self.clone(), known.clone());
-        Self::blocking(move || solver.keep(id, &key, &kept)).await?;
+        task::blocking(move || solver.keep(id, &key, &kept)).await?;
         progress.finish(Outcome::Done);
         Ok(stacked(below, known, false))
     }
@@ -84,7 +85,7 @@ impl Solver {
         let user = self.user(exec, &view).await?;
         let mounts = self.mounts(exec, &inputs[1..]).await?;
         let store = inner.around.store.clone();
-        let scratch = Self::blocking(move || Ok(store.scratch()?)).await?;
+        let scratch = task::blocking(move || Ok(store.scratch()?)).await?;
         let name = |pair: &String| pair.split('=').next().unwrap_or_default().to_owned();
         let covered: Vec<String> = exec.ambient_env.iter().map(name).collect();
         let own = exec.env.iter().filter(|pair| !covered.contains(&name(pair)));
@@ -127,7 +128,7 @@ impl Solver {
         let diff_id = sandbox.commit(&upper, below, options).await?;
         drop(mounts.locks);
         // Removing files blocks.
-        Self::blocking(move || {
+        task::blocking(move || {
             drop(scratch);
             Ok(())
         })
@@ -137,7 +138,7 @@ impl Solver {
 
     async fn user(&self, exec: &Exec, view: &View) -> Result<users::RunUser> {
         let (store, view, user) = (self.inner.around.store.clone(), view.clone(), exec.user.clone());
-        Self::blocking(move || Ok(users::run_user(&store, &view, &user)?)).await
+        task::blocking(move || Ok(users::run_user(&store, &view, &user)?)).await
     }
 
     async fn mounts(&self, exec: &Exec, inputs: &[Arc<Solved>]) -> Result<Mounts> {
@@ -175,7 +176,7 @@ impl Solver {
                     let key = request.key();
                     request.imported = self.imported_mount(&key).await;
                     let store = inner.around.store.clone();
-                    let cache = Self::blocking(move || cache_mount::open(&store, &request)).await?;
+                    let cache = task::blocking(move || cache_mount::open(&store, &request)).await?;
                     if inner.around.cache_mounts && !readonly {
                         let owner = Owner { uid: *uid, gid: *gid };
                         self.note_mount(key, UsedMount { path: cache.path.clone(), name: id.clone(), owner });

@@ -12,6 +12,7 @@ use super::{Solver, key};
 use crate::error::Result;
 use crate::explain::Verdict;
 use crate::graph::{CopyOp, CopySource, Exec, NodeId, Op, WorkdirOp};
+use crate::task;
 
 /// What would become of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +141,7 @@ impl Solver {
         }
         let (solver, op_here) = (self.clone(), op.clone());
         let under = below.clone().unwrap_or_default();
-        let prepared = Self::blocking(move || solver.prepare(id, &op_here, &under, &origins)).await?;
+        let prepared = task::blocking(move || solver.prepare(id, &op_here, &under, &origins)).await?;
         let Prepared { key, is_final, inputs } = prepared;
         match self.look_up(self.inner.graph.node(id), key).await? {
             Lookup::Known { record, from } => {

@@ -4,25 +4,25 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared, try_join_all};
+use futures_util::future::try_join_all;
 use layer_store::layer::Form;
 use layer_store::layout::LayoutDirectory;
 use layer_store::{Descriptor, Digest, Store, View};
 use registry_client::{Client, Reference};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::Solver;
 use crate::cache::{CachePlace, Offer};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Op};
 use crate::resolve::RemoteBlob;
+use crate::task::{self, Awaited};
 
-type Pending = Shared<BoxFuture<'static, Result<()>>>;
-
-/// Brings layers from registries and from one form into another, each at most once.
+/// Brings layers from registries and from one form into another, each at most once. When its last clone is dropped,
+/// what is still on its way is stopped.
 #[derive(Clone)]
 pub struct Layers {
     inner: Arc<Inner>,
+    _stop: Arc<DropGuard>,
 }
 
 struct Inner {
@@ -31,7 +31,8 @@ struct Inner {
     remote: HashMap<Digest, RemoteBlob>,
     /// Layers that shared caches have.
     offers: Mutex<HashMap<Digest, Offer>>,
-    pending: Mutex<HashMap<(Digest, Want), Pending>>,
+    pending: Mutex<HashMap<(Digest, Want), Awaited<()>>>,
+    stop: CancellationToken,
 }
 
 /// What of a layer is wanted.
@@ -59,23 +60,21 @@ impl Layers {
 
     fn with(store: Arc<Store>, client: Arc<Client>, remote: HashMap<Digest, RemoteBlob>) -> Self {
         let (offers, pending) = (Mutex::default(), Mutex::default());
-        Self { inner: Arc::new(Inner { store, client, remote, offers, pending }) }
+        let stop = CancellationToken::new();
+        let guard = Arc::new(stop.clone().drop_guard());
+        Self { inner: Arc::new(Inner { store, client, remote, offers, pending, stop }), _stop: guard }
     }
 
     /// Takes note of a layer that a shared cache has. Nothing moves.
     pub(crate) fn offer(&self, offer: Offer) {
-        self.offers().entry(offer.record.diff_id).or_insert(offer);
+        self.inner.offers().entry(offer.record.diff_id).or_insert(offer);
     }
 
     /// The shared cache that offered a layer which is not here; `None` for one that is.
     pub(crate) fn offered(&self, layer: &Digest) -> Option<Offer> {
-        let offer = self.offers().get(layer).cloned()?;
+        let offer = self.inner.offers().get(layer).cloned()?;
         let here = self.inner.store.has_layer(layer) && self.inner.store.has_bytes(layer);
         (!here && !self.inner.remote.contains_key(layer)).then_some(offer)
-    }
-
-    fn offers(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Offer>> {
-        self.inner.offers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For images of the store: what is not here is fetched from where the store knows it to be.
@@ -87,14 +86,14 @@ impl Layers {
     pub async fn view(&self, layers: &[Digest]) -> Result<View> {
         self.all(layers, Want::Index).await?;
         let (store, layers) = (self.inner.store.clone(), layers.to_vec());
-        Solver::blocking(move || Ok(store.view(&layers)?)).await
+        task::blocking(move || Ok(store.view(&layers)?)).await
     }
 
     /// The trees of a stack of layers, bottom first, each once, all made side by side.
     pub async fn trees(&self, layers: &[Digest]) -> Result<Vec<PathBuf>> {
         self.all(layers, Want::Tree).await?;
         let (store, layers) = (self.inner.store.clone(), layers.to_vec());
-        Solver::blocking(move || Ok(each_once(store.trees(&store.view(&layers)?)?))).await
+        task::blocking(move || Ok(each_once(store.trees(&store.view(&layers)?)?))).await
     }
 
     /// Makes the bytes of these layers present in some form.
@@ -107,36 +106,53 @@ impl Layers {
         self.all(layers, Want::Tar).await
     }
 
+    /// Makes these layers present as far as [`crate::output::pack`] needs it: all of them if they shall be `local`, else
+    /// those of which nobody knows for sure where they are.
+    pub(crate) async fn for_packing(&self, layers: &[Digest], local: bool) -> Result<()> {
+        if local {
+            return self.tars(layers).await;
+        }
+        let mut wanted = Vec::new();
+        for layer in layers {
+            if self.offered(layer).is_none() && crate::output::elsewhere(&self.inner.store, layer)?.is_none()
+            {
+                wanted.push(*layer);
+            }
+        }
+        self.tars(&wanted).await
+    }
+
     async fn all(&self, layers: &[Digest], want: Want) -> Result<()> {
         try_join_all(layers.iter().map(|layer| self.one(*layer, want))).await.map(|_| ())
     }
 
-    fn one(&self, layer: Digest, want: Want) -> Pending {
+    fn one(&self, layer: Digest, want: Want) -> Awaited<()> {
         let mut pending = self.inner.pending.lock().unwrap_or_else(PoisonError::into_inner);
         pending
             .entry((layer, want))
             .or_insert_with(|| {
-                let this = self.clone();
-                // A task of its own: a download that somebody stopped waiting for would stand still with the layer's
-                // lock held, and whoever makes the layer instead would wait for it for ever.
-                let work = tokio::spawn(async move { this.make(layer, want).await });
-                async move {
-                    match work.await {
-                        Ok(result) => result,
-                        Err(error) if error.is_cancelled() => Err(Error::Cancelled),
-                        Err(error) => Err(Error::Internal(error.to_string())),
+                let inner = self.inner.clone();
+                task::start(async move {
+                    tokio::select! {
+                        biased;
+                        () = inner.stop.cancelled() => Err(Error::Cancelled),
+                        made = inner.make(layer, want) => made,
                     }
-                }
-                .boxed()
-                .shared()
+                })
             })
             .clone()
     }
+}
+
+impl Inner {
+    fn offers(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Offer>> {
+        self.offers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     async fn make(&self, layer: Digest, want: Want) -> Result<()> {
-        let store = self.inner.store.clone();
+        let store = self.store.clone();
         let form = if want == Want::Tree { Form::Tree } else { Form::Index };
-        let here = Solver::blocking(move || {
+        let here = task::blocking(move || {
             let known = store.has_layer(&layer);
             let bytes = known
                 && match want {
@@ -154,12 +170,20 @@ impl Layers {
             return Ok(());
         }
         let offer = self.offers().get(&layer).cloned();
-        let remote = match (self.inner.remote.get(&layer), offer) {
-            (Some(remote), _) => Some(remote.clone()),
-            (None, Some(offer)) => return self.take_offer(layer, offer, form).await,
-            (None, None) => crate::stored::remote(&self.inner.store, &layer)?,
-        };
-        self.fetch(layer, &remote.ok_or(Error::LostLayer { diff_id: layer })?, form).await
+        match (self.remote.get(&layer), offer) {
+            (Some(remote), _) => self.fetch(layer, remote, form).await,
+            (None, Some(offer)) => self.take_offer(layer, offer, form).await,
+            (None, None) => {
+                let mut result = Err(Error::LostLayer { diff_id: layer });
+                for remote in crate::stored::remotes(&self.store, &layer)? {
+                    result = self.fetch(layer, &remote, form).await;
+                    if result.is_ok() {
+                        break;
+                    }
+                }
+                result
+            }
+        }
     }
 
     /// Brings a layer from the shared cache that has it.
@@ -173,13 +197,12 @@ impl Layers {
                 self.fetch(layer, &remote, form).await
             }
             CachePlace::Directory { path, .. } => {
-                let (store, path) = (self.inner.store.clone(), path.clone());
-                Solver::blocking(move || {
+                let (store, path) = (self.store.clone(), path.clone());
+                task::blocking(move || {
                     if !LayoutDirectory::open(&path)?.take(&store, &blob)? {
                         return Err(Error::LostLayer { diff_id: layer });
                     }
-                    store.apply(&mut store.open_blob(&blob.digest)?, &layer, form)?;
-                    Ok(store.remember_blob(&layer, &blob)?)
+                    Ok(store.take_blob(&layer, &blob, form)?)
                 })
                 .await
             }
@@ -192,7 +215,7 @@ impl Layers {
 
     /// Downloads, inflates, checks and extracts in one pipeline.
     async fn fetch(&self, layer: Digest, remote: &RemoteBlob, form: Form) -> Result<()> {
-        let store = &self.inner.store;
+        let store = &self.store;
         let reference = Reference::parse(&remote.repository).map_err(|error| Error::ImageName {
             name: remote.repository.clone(),
             reason: error.to_string(),
@@ -200,7 +223,6 @@ impl Layers {
         let descriptor: Descriptor = remote.descriptor();
         let mut applying = None;
         let fetched = self
-            .inner
             .client
             .fetch(&reference, &descriptor, store, |ingest| {
                 // If the pipe cannot be had, the layer is read from the finished blob below.
@@ -211,7 +233,7 @@ impl Layers {
             })
             .await;
         let applied = match applying {
-            Some(work) => Some(work.await.map_err(|error| Error::Internal(error.to_string()))?),
+            Some(work) => Some(work.await.map_err(|error| task::lost(&error))?),
             None => None,
         };
         fetched.map_err(|source| Error::Registry {
@@ -219,13 +241,12 @@ impl Layers {
             source: Arc::new(source),
         })?;
         let store = store.clone();
-        Solver::blocking(move || {
-            match applied {
-                Some(result) => result?,
-                None => store.apply(&mut store.open_blob(&descriptor.digest)?, &layer, form)?,
+        task::blocking(move || {
+            // Only what was read is certain to hold this layer.
+            match applied.transpose()? {
+                Some(true) => Ok(store.remember_blob(&layer, &descriptor)?),
+                Some(false) | None => Ok(store.take_blob(&layer, &descriptor, form)?),
             }
-            // Only now is it certain that the blob holds this layer.
-            Ok(store.remember_blob(&layer, &descriptor)?)
         })
         .await
     }
@@ -237,8 +258,8 @@ fn apply_known_blob(store: &Store, layer: &Digest, form: Form) -> Result<bool> {
         if store.blob_size(&blob.digest)?.is_none() {
             continue;
         }
-        match store.apply(&mut store.open_blob(&blob.digest)?, layer, form) {
-            Ok(_) => return Ok(true),
+        match store.take_blob(layer, &blob, form) {
+            Ok(()) => return Ok(true),
             Err(error @ layer_store::Error::Io { .. }) => return Err(error.into()),
             // It does not hold the layer, whoever said so.
             Err(_) => {}

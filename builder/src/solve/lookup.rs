@@ -8,6 +8,7 @@ use crate::cache::Offer;
 use crate::error::Result;
 use crate::explain::Verdict;
 use crate::graph::{CopySource, Node, Op};
+use crate::task;
 
 /// What looking for a step's result gave.
 #[derive(Debug, Clone)]
@@ -31,7 +32,7 @@ impl Solver {
             return Ok(Lookup::Unknown(Verdict::Refused));
         }
         let store = inner.around.store.clone();
-        let (record, here) = Self::blocking(move || {
+        let (record, here) = task::blocking(move || {
             let record = record::read(&store, &key)?;
             let here = record
                 .as_ref()

@@ -19,8 +19,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared, try_join_all};
+use futures_util::future::{BoxFuture, try_join_all};
 use layer_store::{Digest, Store};
 use registry_client::Client;
 use tokio::sync::Semaphore;
@@ -37,6 +36,7 @@ use crate::graph::{CopySource, ExecMountKind, Graph, Node, NodeId, Op};
 use crate::sandbox::{Sandbox, Step};
 use crate::sandbox_handle::SandboxHandle;
 use crate::secret::Secrets;
+use crate::task::{self, Awaited};
 
 pub(crate) use exec::settle;
 pub(crate) use foresee::{Doubt, Forecast};
@@ -107,7 +107,7 @@ pub trait OnFailure: std::fmt::Debug + Send + Sync {
     fn look<'a>(&'a self, name: &'a str, sandbox: &'a Sandbox, shell: Step) -> BoxFuture<'a, ()>;
 }
 
-type Pending = Shared<BoxFuture<'static, Result<Arc<Solved>>>>;
+type Pending = Awaited<Arc<Solved>>;
 
 /// Solves the nodes of one graph.
 #[derive(Clone)]
@@ -165,16 +165,7 @@ impl Solver {
             .entry(id)
             .or_insert_with(|| {
                 let solver = self.clone();
-                let work = tokio::spawn(async move { solver.work(id).await });
-                async move {
-                    match work.await {
-                        Ok(result) => result.map(Arc::new),
-                        Err(error) if error.is_cancelled() => Err(Error::Cancelled),
-                        Err(error) => Err(Error::Internal(error.to_string())),
-                    }
-                }
-                .boxed()
-                .shared()
+                task::start(async move { solver.work(id).await.map(Arc::new) })
             })
             .clone()
     }
@@ -223,7 +214,7 @@ impl Solver {
             };
             if result.as_ref().is_ok_and(|solved| !solved.cached) && self.inner.around.budget.is_limited() {
                 let budget = self.inner.around.budget.clone();
-                Self::blocking(move || budget.keep()).await.map_err(|error| located(node, error))?;
+                task::blocking(move || budget.keep()).await.map_err(|error| located(node, error))?;
             }
             result.map_err(|error| located(node, error))
         };
@@ -266,13 +257,6 @@ impl Solver {
             (Error::Cancelled, Some(first)) => first.clone(),
             (error, _) => error,
         }
-    }
-
-    /// Runs blocking work on its own thread.
-    pub(crate) async fn blocking<T: Send + 'static>(
-        work: impl FnOnce() -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))?
     }
 }
 

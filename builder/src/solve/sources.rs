@@ -12,6 +12,7 @@ use crate::context::git::GitSource;
 use crate::copy::{self as files, Fetched, ModeChange, Owner, Request, Selection, Source};
 use crate::error::{Error, Result};
 use crate::graph::{CopyOp, CopySource, Unpack};
+use crate::task;
 use crate::users;
 
 /// Where files come from, owned.
@@ -105,7 +106,7 @@ impl Solver {
     async fn fetch(&self, url: &str, checksum: Option<Digest>) -> Result<Fetched> {
         let around = &self.inner.around;
         let store = around.store.clone();
-        let scratch = Self::blocking(move || Ok(store.scratch()?)).await?;
+        let scratch = task::blocking(move || Ok(store.scratch()?)).await?;
         let download = around.client.download(url, scratch.path(), None).await?;
         let download = download.ok_or_else(|| Error::Internal("an unasked-for 304".to_owned()))?;
         if let Some(expected) = checksum.filter(|expected| *expected != download.digest) {

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::call::Call;
 
 /// `rbuild build`
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct BuildArgs {
     /// The build context: a directory
     #[arg(value_name = "CONTEXT")]
@@ -140,9 +140,10 @@ pub(crate) struct BuildArgs {
 }
 
 /// `--progress`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProgressArg {
     /// A live view on a terminal, else plain
+    #[default]
     Auto,
     /// A live view
     Tty,

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::build::BuildArgs;
 
 /// `--call METHOD[,format=FORMAT][,ignorestatus]`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Call {
     /// What is done with the Dockerfile.
     pub(crate) method: Method,
@@ -18,9 +18,10 @@ pub(crate) struct Call {
 }
 
 /// What is done with the Dockerfile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Method {
     /// It is built.
+    #[default]
     Build,
     /// It is checked.
     Check,
@@ -31,9 +32,10 @@ pub(crate) enum Method {
 }
 
 /// How an answer is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people
+    #[default]
     Text,
     /// BuildKit's fields and a few more
     Json,

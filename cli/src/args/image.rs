@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::toolkit::DeliveryArgs;
+
 /// `rbuild images`
 #[derive(Debug, Args)]
 pub(crate) struct ImagesArgs {
@@ -103,15 +105,8 @@ pub(crate) struct PushArgs {
     pub(crate) image: String,
     /// Where it goes, `registry.example/team/app:1.0` for instance [default: where its name says]
     pub(crate) destination: Option<String>,
-    /// Print nothing but the digest
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// Send nothing; show which blobs would move, be mounted, or are there, and how many bytes
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) delivery: DeliveryArgs,
     /// How layers that were made here travel: `gzip`, `gzip:9`, `zstd`, `zstd:3` or `none`
     #[arg(long, value_name = "HOW", default_value = "gzip")]
     pub(crate) compression: String,

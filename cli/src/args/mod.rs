@@ -3,8 +3,11 @@
 pub(crate) mod build;
 pub(crate) mod builds;
 pub(crate) mod call;
-pub(crate) mod docker_flags;
+mod docker_flags;
+mod flag_table;
 pub(crate) mod image;
+pub(crate) mod kaniko;
+mod kaniko_flags;
 pub(crate) mod look;
 pub(crate) mod manual;
 pub(crate) mod plan;
@@ -59,9 +62,14 @@ pub(crate) struct GlobalArgs {
     /// The key of `--cert`
     #[arg(long, global = true, value_name = "FILE", requires = "cert", help_heading = "Global options")]
     pub(crate) key: Option<PathBuf>,
-    /// Reach this registry without verified TLS, or by plain http; may be repeated. A host, `host:port` or network
+    /// Reach this registry without verified TLS, or by plain http; may be repeated. A host, `host:port`, a
+    /// network, or `*` for all
     #[arg(long, global = true, value_name = "HOST", help_heading = "Global options")]
     pub(crate) insecure: Vec<String>,
+    /// Rules for registries that come before those of all files, in the form of `registries.toml`: a command's own
+    /// options can say them.
+    #[arg(skip)]
+    pub(crate) registries: Option<String>,
     /// Log what the program does to standard error
     #[arg(short = 'D', long, global = true, help_heading = "Global options")]
     pub(crate) debug: bool,
@@ -82,6 +90,8 @@ pub(crate) enum ResolveArg {
 pub(crate) enum Command {
     /// Build an image from a Dockerfile
     Build(Box<BuildArgs>),
+    /// Build an image, with the arguments of kaniko's executor
+    Kaniko(Box<kaniko::KanikoArgs>),
     /// Check a Dockerfile and build nothing
     Check(Box<CheckArgs>),
     /// Run a command in an image; what it changes is gone with it
@@ -260,7 +270,7 @@ impl Command {
 /// The definition of the whole command line: what is derived, and the flags of `docker build` that are refused or
 /// have nothing to do.
 pub(crate) fn definition() -> clap::Command {
-    let with_refused = |build: clap::Command| build.args(docker_flags::arguments());
+    let with_refused = |build: clap::Command| build.args(flag_table::arguments(docker_flags::FLAGS));
     Cli::command()
         .mut_subcommand("build", with_refused)
         .mut_subcommand("check", |check| {
@@ -268,6 +278,10 @@ pub(crate) fn definition() -> clap::Command {
             with_refused(check).mut_arg("context", |context| context.required(false).default_value("."))
         })
         .mut_subcommand("plan", with_refused)
+        .mut_subcommand("kaniko", |kaniko| {
+            // The last of several values counts, as in kaniko.
+            kaniko.args(flag_table::arguments(kaniko_flags::FLAGS)).args_override_self(true)
+        })
         .mut_subcommand("image", |image| image.mut_subcommand("build", with_refused))
 }
 
@@ -277,16 +291,21 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, cl
     let words = route::with_command(words.into_iter().collect(), &definition)
         .map_err(|mistake| definition.error(clap::error::ErrorKind::InvalidSubcommand, mistake))?;
     let matches = definition.try_get_matches_from_mut(words)?;
-    let build = match matches.subcommand() {
-        Some(("build" | "check" | "plan", build)) => Some(build),
-        Some(("image", image)) => image.subcommand_matches("build"),
+    let table = match matches.subcommand() {
+        Some(("build" | "check" | "plan", build)) => Some((docker_flags::FLAGS, build)),
+        Some(("image", image)) => image.subcommand_matches("build").map(|build| (docker_flags::FLAGS, build)),
+        Some(("kaniko", kaniko)) => Some((kaniko_flags::FLAGS, kaniko)),
         _ => None,
     };
-    if let Some(refusal) = build.and_then(docker_flags::refusal) {
+    if let Some(refusal) = table.and_then(|(flags, matches)| flag_table::refusal(flags, matches)) {
         return Err(definition.error(clap::error::ErrorKind::UnknownArgument, refusal));
     }
     let mut cli = Cli::from_arg_matches(&matches)?;
     cli.command = cli.command.plain();
+    if let (Command::Kaniko(kaniko), Some((flags, matches))) = (&mut cli.command, table) {
+        kaniko.notes = flag_table::notes(flags, matches);
+        cli.global.debug |= kaniko.verbosity.is_some_and(kaniko::Verbosity::is_debugging);
+    }
     Ok(cli)
 }
 
@@ -332,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_refused_flag_says_why() {
-        let message = command("build --sbom=true .").unwrap_err();
-        assert!(message.contains("`--sbom`"), "{message}");
+        let message = command("build --policy=p.rego .").unwrap_err();
+        assert!(message.contains("`--policy`"), "{message}");
     }
 }

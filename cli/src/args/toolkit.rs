@@ -4,6 +4,20 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Subcommand};
 
+/// Options of the commands that put images somewhere.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct DeliveryArgs {
+    /// Move nothing and name nothing; show which blobs would move, be mounted, or are there, and how many bytes
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// No progress; print nothing but digests
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
 /// Options of the commands that change an image and put it somewhere.
 #[derive(Debug, Args)]
 pub(crate) struct ResultArgs {
@@ -13,15 +27,8 @@ pub(crate) struct ResultArgs {
     /// Only these platforms of an index, `linux/arm64` for instance; several make an index of those
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_delimiter = ',')]
     pub(crate) platform: Vec<String>,
-    /// Move nothing and name nothing; show what would be done
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// No progress; print nothing but the digest
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) delivery: DeliveryArgs,
     /// How layers that were never compressed travel: `gzip`, `gzip:9`, `zstd`, `zstd:3` or `none`
     #[arg(long, value_name = "HOW", default_value = "gzip")]
     pub(crate) compression: String,
@@ -45,15 +52,8 @@ pub(crate) struct CopyArgs {
     /// Every image of the repository, layout or archive, each under its own tag
     #[arg(short, long)]
     pub(crate) all_tags: bool,
-    /// Move nothing; show which blobs would move, be mounted, or are there, and how many bytes
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// No progress; print nothing but digests
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) delivery: DeliveryArgs,
     /// How layers that were never compressed travel: `gzip`, `gzip:9`, `zstd`, `zstd:3` or `none`
     #[arg(long, value_name = "HOW", default_value = "gzip")]
     pub(crate) compression: String,
@@ -117,15 +117,8 @@ pub(crate) struct IndexArgs {
     /// An annotation of the index
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) annotation: Vec<String>,
-    /// Move nothing; show what would be done
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// No progress; print nothing but the digest
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) delivery: DeliveryArgs,
 }
 
 /// `rbuild index remove`
@@ -136,15 +129,8 @@ pub(crate) struct IndexRemoveArgs {
     /// Platforms or digests
     #[arg(required = true)]
     pub(crate) entries: Vec<String>,
-    /// Move nothing; show what would be done
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// No progress; print nothing but the digest
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) delivery: DeliveryArgs,
 }
 
 /// `rbuild blob`

@@ -5,21 +5,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use builder::output::{Destination, Output};
-use builder::{Built, Engine, EngineSettings, Reporter};
-use layer_store::store::Durability;
-use registry_client::{Client, Reference};
+use builder::{Built, Reporter};
+use registry_client::Reference;
 
 use super::run::Shell;
-use super::{Context, build_failure, build_results, check, outline, print, remote, tell, why};
+use super::{Context, build_failure, build_results, check, engine, outline, print, remote, tell, why};
 use crate::args::build::{BuildArgs, ProgressArg};
 use crate::args::call::{Call, Format, Method};
-use crate::failure::{Failure, Result, chain};
-use crate::progress::{self, End, Ending, Kind, LayerRecord, LogFile, Recorder, Tee, Transfers};
+use crate::failure::{Failure, Result};
+use crate::progress::{self, End, Ending, Kind, LayerRecord, LogFile, Recorder, Tee};
 use crate::{place, settings, size};
 
 /// Builds an image.
 pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
-    let started = Instant::now();
     let Call { method, format, ignore_status } = args.call;
     match method {
         Method::Build if args.check => return check::run(context, &args, Format::Text, false).await,
@@ -28,14 +26,16 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
         Method::Outline => return outline::outline(context, &args, format).await,
         Method::Targets => return outline::targets(context, &args, format).await,
     }
-    let mut request = settings::request(&args, &context.environment)?;
+    image(context, &args).await.map(drop)
+}
+
+/// Builds an image, shows how, and writes what is asked for beside it.
+pub(super) async fn image(context: &Context, args: &BuildArgs) -> Result<Built> {
+    let started = Instant::now();
+    let mut request = settings::request(args, &context.environment)?;
     let place = settings::place(&args.context)?;
     let named = settings::named_addresses(&args.build_context)?;
-    let engine_settings = EngineSettings {
-        store_root: context.store_root()?,
-        durability: Durability::Full,
-        isolation: settings::isolation(args.isolation.as_deref(), &context.environment)?,
-    };
+    let isolation = settings::isolation(args.isolation.as_deref(), &context.environment)?;
 
     let terminal = progress::terminal(context.environment.text("TERM"));
     let renderer = Kind::new(args.progress, args.quiet, terminal).start();
@@ -48,18 +48,14 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
     }
     let mut reporters: Vec<Arc<dyn Reporter>> = vec![renderer.clone()];
     // A store that cannot be written is the build's own error, with a better message than the log's.
-    let log = LogFile::create(&engine_settings.store_root).ok().map(Arc::new);
+    let log = LogFile::create(&context.store_root()?).ok().map(Arc::new);
     reporters.extend(log.clone().map(|log| log as Arc<dyn Reporter>));
     let recorder = Arc::new(Recorder::new(request.tags.iter().map(Reference::familiar).collect()));
     reporters.push(recorder.clone());
     let reporter: Arc<dyn Reporter> = Arc::new(Tee(reporters));
 
-    let transfers = Arc::new(Transfers::new(reporter.clone()));
-    let client = Client::new(settings::client_settings(&context.global, &context.environment)?, transfers)?;
     let outputs = request.outputs.clone();
-    let engine = Engine::open(&engine_settings, Arc::new(client), reporter).map_err(|error| {
-        build_failure::explain(&error, &request.dockerfile).hint(build_failure::store_hint(&error))
-    })?;
+    let engine = engine::telling(context, isolation, reporter)?;
     remote::bring(&engine, &place, args.file.as_deref(), &mut request).await?;
     remote::bring_named(&engine, &mut request, &named).await?;
     let source = request.dockerfile.clone();
@@ -85,19 +81,19 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
         }
     })?;
 
-    if !quiet(&args) {
+    if !quiet(args) {
         for warning in &built.warnings {
             tell(&place::diagnostic(&source, warning));
         }
         tell(&summary(&built, &outputs, started.elapsed()));
     }
     let build = log.as_ref().and_then(|log| log.path().file_stem());
-    build_results::write(&args, &built, build.map(|name| name.to_string_lossy()).as_deref())?;
+    build_results::write(args, &built, build.map(|name| name.to_string_lossy()).as_deref())?;
     let stdout_taken = outputs.iter().any(goes_to_stdout);
     if (args.quiet || args.progress == ProgressArg::Quiet) && !stdout_taken {
         print(&format!("{}\n", built.id))?;
     }
-    Ok(())
+    Ok(built)
 }
 
 /// What the journal says of the end of a build.
@@ -107,7 +103,12 @@ fn end(result: &builder::Result<Built>) -> End {
         Err(error) => {
             let stopped = matches!(error, builder::Error::Cancelled);
             let result = if stopped { Ending::Stopped } else { Ending::Failed };
-            return End { result, error: Some(chain(error)), image: None, layers: Vec::new() };
+            return End {
+                result,
+                error: Some(layer_store::error::chain(error)),
+                image: None,
+                layers: Vec::new(),
+            };
         }
     };
     let mut layers = Vec::new();

@@ -4,7 +4,7 @@ use builder::Error;
 use builder::dockerfile::Source;
 use builder::sandbox::{Failure as Refusal, Rung, SandboxError};
 
-use crate::failure::{Exit, Failure, chain};
+use crate::failure::{Exit, Failure};
 use crate::place;
 use crate::progress::{printable, shortened};
 
@@ -58,7 +58,7 @@ fn step_message(name: &str, cause: &Error) -> String {
     match cause {
         Error::Command { ending, .. } => format!("the command of {name} {ending}"),
         // The client's words name the image and the place already.
-        Error::Registry { source, .. } => chain(&**source),
+        Error::Registry { source, .. } => layer_store::error::chain(&**source),
         // Transparent variants carry the text of what they wrap, whose own causes come after it.
         other => format!("{name}: {}", said(other)),
     }
@@ -67,7 +67,7 @@ fn step_message(name: &str, cause: &Error) -> String {
 fn said(error: &Error) -> String {
     match error {
         Error::File { .. } => error.to_string(),
-        _ => chain(error),
+        _ => layer_store::error::chain(error),
     }
 }
 

@@ -1,6 +1,5 @@
 //! `rbuild check`, `rbuild build --check` and `--call check`
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use layer_store::{Store, StoreOptions};
@@ -22,11 +21,11 @@ pub(super) async fn run(
     let request = read::request(context, args).await?;
     // What is known of base images helps; a check makes no store to know nothing.
     let store = context.store_root().ok().and_then(|root| existing(&root));
-    let list = builder::check::check(&request, store.as_ref())
+    let checked = builder::check::check(&request, store.as_ref())
         .map_err(|error| Failure::of(&error).hint(error.hint()))?;
-    let findings = Findings { source: &request.dockerfile, list: &list };
+    let findings = Findings { source: &request.dockerfile, list: &checked.findings };
     print(&findings.render(format))?;
-    for message in builder::check::unused_arguments(&request, &BTreeSet::new()) {
+    for message in checked.unused_arguments {
         tell(&format!("warning: {message}"));
     }
     let name = &request.dockerfile.name;

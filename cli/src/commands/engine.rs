@@ -8,7 +8,7 @@ use builder::{Engine, EngineSettings, Reporter};
 use layer_store::store::Durability;
 use registry_client::Client;
 
-use super::Context;
+use super::{Context, build_failure};
 use crate::args::build::ProgressArg;
 use crate::failure::{Failure, Result};
 use crate::progress::{self, Kind, Renderer, Transfers};
@@ -27,15 +27,22 @@ pub(super) fn open_with(
 ) -> Result<(Engine, Arc<dyn Renderer>)> {
     let terminal = progress::terminal(context.environment.text("TERM"));
     let renderer = Kind::new(ProgressArg::Auto, quiet, terminal).start();
-    let reporter: Arc<dyn Reporter> = renderer.clone();
+    let engine = telling(context, isolation, renderer.clone())?;
+    Ok((engine, renderer))
+}
+
+/// The same with this reporter, which hears of transfers too.
+pub(super) fn telling(
+    context: &Context,
+    isolation: Isolation,
+    reporter: Arc<dyn Reporter>,
+) -> Result<Engine> {
     let transfers = Arc::new(Transfers::new(reporter.clone()));
     let client = Client::new(settings::client_settings(&context.global, &context.environment)?, transfers)?;
-    let settings =
-        EngineSettings { store_root: context.store_root()?, durability: Durability::Full, isolation };
-    let engine = Engine::open(&settings, Arc::new(client), reporter).map_err(|error| {
-        Failure::of(&error).hint("`--root` or `RBUILD_ROOT` names a directory that may be written")
-    })?;
-    Ok((engine, renderer))
+    let store_root = context.store_root()?;
+    let settings = EngineSettings { store_root, durability: Durability::Full, isolation };
+    Engine::open(&settings, Arc::new(client), reporter)
+        .map_err(|error| Failure::of(&error).hint(build_failure::store_hint(&error)))
 }
 
 /// A client without a store, which says what a person should read but shows no transfers.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Context, print};
 use crate::args::registry::{MirrorsCommand, MirrorsTestArgs};
-use crate::failure::{Failure, Result, chain};
+use crate::failure::{Failure, Result};
 use crate::{settings, size, table};
 
 /// Runs a command of the group.
@@ -77,7 +77,7 @@ impl Row {
             answer_ms: answer.map(|millis| u64::try_from(millis).unwrap_or(u64::MAX)),
             digest: report.image.as_ref().and_then(|image| image.as_ref().ok()).map(ToString::to_string),
             speed: report.speed.as_ref().and_then(|speed| speed.as_ref().ok()).copied(),
-            error: report.failure().map(|error| chain(error)),
+            error: report.failure().map(|error| layer_store::error::chain(error)),
             hint: report.failure().and_then(registry_client::Error::hint),
         }
     }

@@ -14,6 +14,7 @@ mod history;
 mod images;
 mod inside;
 mod inspect;
+mod kaniko;
 mod load;
 mod login;
 mod logs;
@@ -111,6 +112,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
     let done = match command {
         Command::Run(args) => return run::run(context, &args).await,
         Command::Build(args) => build::run(context, *args).await,
+        Command::Kaniko(args) => kaniko::run(context, *args).await,
         Command::Check(args) => check::run(context, &args.build, args.format, false).await,
         Command::Plan(args) => plan::run(context, *args).await,
         Command::Why(args) => why::run(context, &args),

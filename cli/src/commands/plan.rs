@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use builder::{Engine, EngineSettings, Reporter};
-use layer_store::store::Durability;
-use registry_client::Client;
+use builder::event::Silent;
 
-use super::{Context, build_failure, print, remote, tell};
+use super::{Context, build_failure, engine, print, remote, tell};
 use crate::args::plan::{FormatArg, PlanArgs};
 use crate::failure::{Failure, Result};
-use crate::progress::Transfers;
 use crate::{place, settings};
 
 /// Says what a build with these arguments would do, and does nothing of it.
@@ -18,17 +15,8 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<()> {
     let mut request = settings::request(&args, &context.environment)?;
     let place = settings::place(&args.context)?;
     let named = settings::named_addresses(&args.build_context)?;
-    let engine_settings = EngineSettings {
-        store_root: context.store_root()?,
-        durability: Durability::Full,
-        isolation: settings::isolation(args.isolation.as_deref(), &context.environment)?,
-    };
-    let reporter: Arc<dyn Reporter> = Arc::new(builder::event::Silent);
-    let transfers = Arc::new(Transfers::new(reporter.clone()));
-    let client = Client::new(settings::client_settings(&context.global, &context.environment)?, transfers)?;
-    let engine = Engine::open(&engine_settings, Arc::new(client), reporter).map_err(|error| {
-        build_failure::explain(&error, &request.dockerfile).hint(build_failure::store_hint(&error))
-    })?;
+    let isolation = settings::isolation(args.isolation.as_deref(), &context.environment)?;
+    let engine = engine::telling(context, isolation, Arc::new(Silent))?;
     remote::bring(&engine, &place, args.file.as_deref(), &mut request).await?;
     remote::bring_named(&engine, &mut request, &named).await?;
     let source = request.dockerfile.clone();

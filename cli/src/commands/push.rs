@@ -2,45 +2,38 @@
 
 use builder::Engine;
 use builder::exchange::{Delivered, Location, Wish};
-use builder::output::{ImageLayers, Packed, pack, push};
+use builder::output::{Packed, push};
 use builder::stored::is_whole;
+use layer_store::manifest::DOCUMENT_LIMIT;
 use layer_store::{Digest, Store};
 use registry_client::{Reference, Repository, Supply, Tree};
 
-use super::toolkit::{Outcome, show};
+use super::toolkit::show;
 use super::{Context, engine};
 use crate::args::image::PushArgs;
 use crate::catalog;
 use crate::failure::{Exit, Failure, Result};
 use crate::settings;
 
-/// The largest image configuration, in bytes.
-const CONFIG_LIMIT: u64 = 16 << 20;
-
 /// Sends an image to a registry.
 pub(super) async fn run(context: &Context, args: &PushArgs) -> Result<()> {
     let target = target(args)?;
     let packing = settings::packing(&args.compression)?;
-    let (engine, renderer) = engine::open(context, args.quiet)?;
+    let (engine, renderer) = engine::open(context, args.delivery.quiet)?;
     let _in_use = engine.store.in_use()?;
     let send = async {
         if goes_whole(&engine.store, &args.image)? {
             // Platforms and attestations are never dropped without being asked.
             let opened = engine.open_images(&Location::Store(args.image.clone()), false, packing).await?;
-            let wish = Wish { dry_run: args.dry_run, ..Wish::default() };
+            let wish = Wish { dry_run: args.delivery.dry_run, ..Wish::default() };
             let mut sent = engine.deliver(&opened, &Location::Registry(target.clone()), &wish).await?;
             return sent.pop().ok_or_else(|| Failure::new("there is nothing to push"));
         }
-        let (store, image) = (engine.store.clone(), args.image.clone());
-        let (id, packed) = engine::blocking(move || {
-            let image = catalog::find(&store, &image)?;
-            let bytes = store.read_blob(&image.id, CONFIG_LIMIT)?;
-            let layers = ImageLayers::of(bytes).map_err(|error| Failure::of(&error))?;
-            let packed = pack(&store, &layers, packing, false).map_err(|error| Failure::of(&error))?;
-            Ok((image.id, packed))
-        })
-        .await?;
-        if args.dry_run {
+        let id = catalog::find(&engine.store, &args.image)?.id;
+        let config = engine.store.read_blob(&id, DOCUMENT_LIMIT)?;
+        let packed = engine.pack(config, packing, false).await;
+        let packed = packed.map_err(|error| Failure::of(&error).hint(error.hint()))?;
+        if args.delivery.dry_run {
             return plan(&engine, &packed, &target).await;
         }
         let pushed = push(&engine.client, &engine.store, packed.clone(), &target).await?;
@@ -61,12 +54,12 @@ pub(super) async fn run(context: &Context, args: &PushArgs) -> Result<()> {
     };
     renderer.finish();
     let delivered = result?;
-    if let Some(path) = args.digest_file.as_ref().filter(|_| !args.dry_run) {
+    if let Some(path) = args.digest_file.as_ref().filter(|_| !args.delivery.dry_run) {
         std::fs::write(path, delivered.digest.to_string()).map_err(|error| {
             Failure::new(format!("the image is pushed, but `{}` cannot be written: {error}", path.display()))
         })?;
     }
-    show(&[delivered], Outcome { json: args.json, quiet: args.quiet })
+    show(&[delivered], args.delivery)
 }
 
 /// Where it goes. A name without tag and digest means the tag `latest`.

@@ -1,6 +1,7 @@
 //! Contexts that are not directories: `-`, URLs and git repositories.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 
 use builder::context::git::GitSource;
 use builder::dockerfile::Source;
@@ -10,21 +11,32 @@ use builder::remote::Arrived;
 use builder::{BuildRequest, Engine};
 
 use crate::failure::{Failure, Result};
-use crate::settings::ContextPlace;
+use crate::settings::{self, ContextPlace};
 
 /// Brings in what `place` names, and the Dockerfile from it unless `request` has one (from `-f -`). `file` is the path
-/// of the Dockerfile inside.
+/// of the Dockerfile inside, or its URL.
 pub(super) async fn bring(
     engine: &Engine,
     place: &ContextPlace,
     file: Option<&str>,
     request: &mut BuildRequest,
 ) -> Result<()> {
+    if let Some(url) = file.filter(|file| settings::is_url(file)) {
+        match engine.fetch_context(url).await.map_err(explained)? {
+            Arrived::Dockerfile(source) => request.dockerfile = source,
+            Arrived::Archive(_) => {
+                return Err(Failure::new(format!("`{url}` is an archive and no Dockerfile")));
+            }
+        }
+    }
     let arrived = match place {
         ContextPlace::Directory(_) => return Ok(()),
-        ContextPlace::Stdin => {
-            let mut input = io::stdin().lock();
-            tokio::task::block_in_place(|| engine.take_in("<stdin>", &mut input)).map_err(explained)?
+        ContextPlace::Stdin => take_in(engine, "<stdin>", &mut io::stdin().lock())?,
+        ContextPlace::Archive(path) => {
+            let mut file = File::open(path).map_err(|error| {
+                Failure::new(format!("cannot read the build context `{}`: {error}", path.display()))
+            })?;
+            take_in(engine, &path.display().to_string(), &mut file)?
         }
         ContextPlace::Remote(address) => match GitSource::parse(address) {
             Some(git) => {
@@ -53,6 +65,10 @@ pub(super) async fn bring(
             place_context(engine, NamedContext::Archive(digest), file, request).await
         }
     }
+}
+
+fn take_in(engine: &Engine, name: &str, input: &mut dyn Read) -> Result<Arrived> {
+    tokio::task::block_in_place(|| engine.take_in(name, input)).map_err(explained)
 }
 
 /// Brings in the further contexts that are addresses.
@@ -87,7 +103,7 @@ async fn place_context(
     file: Option<&str>,
     request: &mut BuildRequest,
 ) -> Result<()> {
-    if file != Some("-") {
+    if file.is_none_or(|file| file != "-" && !settings::is_url(file)) {
         let source: Source =
             engine.remote_dockerfile(&context, &request.archives, file).await.map_err(explained)?;
         request.dockerfile = source;

@@ -4,14 +4,12 @@ use std::io::{self, IsTerminal as _};
 
 use builder::output::{Destination, Output, Packing, write_images};
 use layer_store::layout::ExportImage;
+use layer_store::manifest::DOCUMENT_LIMIT;
 
 use super::{Context, engine};
 use crate::args::look::{ArchiveFormat, SaveArgs};
 use crate::catalog;
 use crate::failure::{Failure, Result};
-
-/// The largest image configuration, in bytes.
-const CONFIG_LIMIT: u64 = 16 << 20;
 
 /// Writes images into one archive. Layers that were never needed here are fetched for it.
 pub(super) async fn run(context: &Context, args: &SaveArgs) -> Result<()> {
@@ -26,8 +24,8 @@ pub(super) async fn run(context: &Context, args: &SaveArgs) -> Result<()> {
             let image = catalog::find(&engine.store, text)?;
             // A name is written with the image, an id gives it none.
             let name = catalog::name(&engine.store, text)?;
-            let bytes = engine.store.read_blob(&image.id, CONFIG_LIMIT)?;
-            let packed = engine.pack(bytes, Packing::default()).await;
+            let bytes = engine.store.read_blob(&image.id, DOCUMENT_LIMIT)?;
+            let packed = engine.pack(bytes, Packing::default(), true).await;
             let manifest = packed.map_err(|error| Failure::of(&error).hint(error.hint()))?.manifest;
             match images.iter_mut().find(|known| known.manifest.digest() == manifest.digest()) {
                 Some(known) => known.names.extend(name),

@@ -42,7 +42,7 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
     let (dockerfile, dockerfile_path) = dockerfile(args, &place)?;
     let context = match place {
         ContextPlace::Directory(path) => Some(path),
-        ContextPlace::Stdin | ContextPlace::Remote(_) => None,
+        ContextPlace::Stdin | ContextPlace::Archive(_) | ContextPlace::Remote(_) => None,
     };
     let tags = args.tag.iter().map(|name| tag(name)).collect::<Result<Vec<_>>>()?;
     let (named_directories, contexts) = named_contexts(&args.build_context)?;
@@ -114,6 +114,8 @@ pub(crate) enum ContextPlace {
     Directory(PathBuf),
     /// Standard input: an archive, or a Dockerfile alone.
     Stdin,
+    /// An archive of this machine.
+    Archive(PathBuf),
     /// A URL or a git repository.
     Remote(String),
 }
@@ -122,6 +124,9 @@ pub(crate) enum ContextPlace {
 pub(crate) fn place(text: &str) -> Result<ContextPlace> {
     if text == "-" {
         return Ok(ContextPlace::Stdin);
+    }
+    if let Some(path) = text.strip_prefix("tar://") {
+        return Ok(ContextPlace::Archive(path.into()));
     }
     let path = Path::new(text);
     if path.is_dir() {
@@ -156,8 +161,13 @@ fn is_address(text: &str) -> bool {
     remote.iter().any(|prefix| text.starts_with(prefix))
 }
 
-/// The Dockerfile and its path. One that comes with a context that is no directory is read when that is here; until
-/// then it is empty.
+/// Whether a file is somewhere in the web.
+pub(crate) fn is_url(text: &str) -> bool {
+    text.starts_with("http://") || text.starts_with("https://")
+}
+
+/// The Dockerfile and its path. One that is fetched, alone or with a context that is no directory, is read when it is
+/// here; until then it is empty.
 fn dockerfile(args: &BuildArgs, place: &ContextPlace) -> Result<(Source, Option<PathBuf>)> {
     if args.file.as_deref() == Some("-") {
         if *place == ContextPlace::Stdin {
@@ -167,8 +177,9 @@ fn dockerfile(args: &BuildArgs, place: &ContextPlace) -> Result<(Source, Option<
         }
         return Ok((stdin()?, None));
     }
-    let ContextPlace::Directory(context) = place else {
-        return Ok((Source::new("Dockerfile", ""), None));
+    let context = match place {
+        ContextPlace::Directory(context) if !args.file.as_deref().is_some_and(is_url) => context,
+        _ => return Ok((Source::new("Dockerfile", ""), None)),
     };
     let given = args.file.as_deref().map(Path::new);
     let mut source = builder::input::dockerfile(Some(context), given).map_err(|error| {
@@ -348,4 +359,9 @@ fn jobs(args: &BuildArgs) -> usize {
 /// How layers travel: `gzip`, `gzip:9`, `zstd`, `zstd:3`, `none`.
 pub(crate) fn packing(text: &str) -> Result<Packing> {
     output::packing(text, None, false)
+}
+
+/// How the layers of a build travel.
+pub(crate) fn output_packing(args: &BuildArgs) -> Result<Packing> {
+    output::read(&args.output, true).map(|asked| asked.packing)
 }

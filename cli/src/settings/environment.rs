@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Environment variables and who the user is.
+#[derive(Clone)]
 pub(crate) struct Environment {
     variables: HashMap<OsString, OsString>,
     /// Whether the process runs as uid 0.
@@ -22,6 +23,12 @@ impl Environment {
     pub(crate) fn fake(root_user: bool, variables: &[(&str, &str)]) -> Self {
         let variables = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
         Self { variables, root_user }
+    }
+
+    /// The same environment with a variable that it does not have: one that is set, even to nothing, stays.
+    pub(crate) fn with_default(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.variables.entry(name.into()).or_insert_with(|| value.into());
+        self
     }
 
     /// A variable that is set, not empty, and UTF-8.

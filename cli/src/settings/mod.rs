@@ -6,6 +6,7 @@ mod attest;
 mod build;
 mod cache;
 mod environment;
+pub(crate) mod kaniko;
 mod output;
 pub(crate) mod prune;
 mod registry;
@@ -14,7 +15,9 @@ mod values;
 
 use std::path::PathBuf;
 
-pub(crate) use build::{ContextPlace, isolation, named_addresses, network, packing, place, request};
+pub(crate) use build::{
+    ContextPlace, is_url, isolation, named_addresses, network, output_packing, packing, place, request,
+};
 pub(crate) use environment::Environment;
 pub(crate) use registry::{client_settings, login_file, platform};
 pub(crate) use sandbox::settings as sandbox;

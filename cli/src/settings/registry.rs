@@ -18,7 +18,7 @@ use crate::failure::{Failure, Result};
 /// All settings of the registry client.
 pub(crate) fn client_settings(args: &GlobalArgs, environment: &Environment) -> Result<ClientSettings> {
     let mut settings = ClientSettings {
-        hosts: hosts(environment, Path::new("/etc"))?,
+        hosts: hosts(args.registries.as_deref(), environment, Path::new("/etc"))?,
         credentials: credentials(environment),
         proxies: ProxySettings::from_variables(|name| environment.text(name).map(str::to_owned)),
         ..ClientSettings::default()
@@ -63,9 +63,14 @@ fn resolve_policy(args: &GlobalArgs, environment: &Environment) -> Result<Resolv
 
 /// Mirrors and insecure registries, from all places where people already say them; `docs/mirrors.md` has the order.
 /// `system` is `/etc`. `RBUILD_DAEMON_JSON` stands alone; without it a user's own file comes before the machine's, so
-/// that the user's mirrors are asked first.
-fn hosts(environment: &Environment, system: &Path) -> Result<HostSettings> {
+/// that the user's mirrors are asked first. `first` comes before all files: rules that a command line says.
+fn hosts(first: Option<&str>, environment: &Environment, system: &Path) -> Result<HostSettings> {
     let mut hosts = HostSettings::default();
+    if let Some(text) = first {
+        hosts.merge_registries_toml(text, Path::new("/")).map_err(|error| {
+            Failure::usage(format!("the options for registries cannot be used: {}", error.reason))
+        })?;
+    }
     let config_home = environment.config_home();
     let own = |name: &str| config_home.as_ref().map(|home| home.join(name));
     let pair = |name: &str| own(name).into_iter().chain([system.join(name)]).collect::<Vec<_>>();
@@ -180,7 +185,7 @@ mod tests {
             variables.iter().map(|(name, value)| (*name, value.replace("@", place.path().to_str().unwrap()))),
         );
         let all: Vec<(&str, &str)> = all.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let hosts = hosts(&Environment::fake(false, &all), &place.path().join("etc"));
+        let hosts = hosts(None, &Environment::fake(false, &all), &place.path().join("etc"));
         (place, hosts)
     }
 
@@ -257,10 +262,10 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("daemon.json");
         let environment = Environment::fake(true, &[("RBUILD_DAEMON_JSON", path.to_str().unwrap())]);
-        let missing = hosts(&environment, &path).unwrap_err().to_string();
+        let missing = hosts(None, &environment, &path).unwrap_err().to_string();
         assert!(missing.contains("RBUILD_DAEMON_JSON"), "{missing}");
         fs::write(&path, "{").unwrap();
-        let broken = hosts(&environment, &path).unwrap_err().to_string();
+        let broken = hosts(None, &environment, &path).unwrap_err().to_string();
         assert!(broken.contains(path.to_str().unwrap()), "{broken}");
     }
 

@@ -67,22 +67,30 @@ pub(super) fn bytes(text: &str) -> Result<u64> {
     count.ok_or_else(|| Failure::usage(format!("`{text}` is no size")).hint("write it as `64m` or `1g`"))
 }
 
-/// `90s`, `30m`, `12h`, `7d`: a time.
+/// `90s`, `30m`, `12h`, `7d`, `1h30m`: a time.
 pub(super) fn duration(text: &str) -> Result<std::time::Duration> {
-    let trimmed = text.trim();
-    let digits = trimmed.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &trimmed[digits.len()..] {
-        "s" => Some(1),
-        "m" => Some(60),
-        "h" => Some(3600),
-        "d" => Some(86400),
-        "w" => Some(7 * 86400),
-        _ => None,
-    };
-    let seconds = digits.parse::<u64>().ok().zip(unit).and_then(|(count, unit)| count.checked_mul(unit));
-    seconds.map(std::time::Duration::from_secs).ok_or_else(|| {
-        Failure::usage(format!("`{text}` is no time")).hint("write it as `30m`, `12h` or `7d`")
-    })
+    let wrong = || Failure::usage(format!("`{text}` is no time")).hint("write it as `30m`, `12h` or `7d`");
+    let mut rest = text.trim();
+    let mut seconds = 0_u64;
+    loop {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let after = &rest[digits..];
+        let letters = after.len() - after.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
+        let unit = match &after[..letters] {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            "d" => 86400,
+            "w" => 7 * 86400,
+            _ => return Err(wrong()),
+        };
+        let part = rest[..digits].parse::<u64>().ok().and_then(|count| count.checked_mul(unit));
+        seconds = part.and_then(|part| seconds.checked_add(part)).ok_or_else(wrong)?;
+        rest = &after[letters..];
+        if rest.is_empty() {
+            return Ok(std::time::Duration::from_secs(seconds));
+        }
+    }
 }
 
 /// `name:address` or `name=address`, with brackets around an IPv6 address or without.
@@ -226,11 +234,12 @@ mod tests {
 
     #[test]
     fn times() {
-        for (text, seconds) in [("90s", 90), ("30m", 1800), ("12h", 43_200), ("7d", 604_800), ("1w", 604_800)]
+        for (text, seconds) in
+            [("90s", 90), ("30m", 1800), ("12h", 43_200), ("7d", 604_800), ("1w", 604_800), ("1h30m0s", 5400)]
         {
             assert_eq!(duration(text).unwrap().as_secs(), seconds, "{text}");
         }
-        for text in ["", "7", "d", "-1h", "1y", "99999999999999999999w"] {
+        for text in ["", "7", "d", "-1h", "1y", "1h30", "1h 2m", "99999999999999999999w"] {
             assert!(duration(text).is_err(), "{text}");
         }
     }

@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 use xtask::registry::{PASSWORD, Registry, USER};
+use xtask::upload;
 
 use crate::lab::{as_caller, as_each_user, peer};
 
@@ -57,6 +58,41 @@ fn a_registry_with_a_password_is_logged_in_to() {
         lab.succeed(&["push", "app:1.0", &remote]);
         lab.succeed(&["logout", private.address()]);
         lab.fail(1, &["push", "app:1.0", &remote]);
+    });
+}
+
+/// A manifest can name any bytes as a layer that others have too. Nobody else's image gets those.
+#[test]
+fn an_image_that_lies_about_its_layers_spoils_no_other() {
+    as_caller(&[], |lab| {
+        let (mut honest, lie) = (tar::Builder::new(Vec::new()), vec![0; 1024]);
+        let mut header = tar::Header::new_gnu();
+        header.set_size(6);
+        header.set_mode(0o644);
+        honest.append_data(&mut header, "honest", &b"honest"[..]).unwrap();
+        let honest = upload::layer(&honest.into_inner().unwrap()).unwrap();
+        let lie = upload::Layer { diff_id: honest.diff_id.clone(), ..upload::layer(&lie).unwrap() };
+        for (name, layer) in [("team/honest", honest), ("team/lie", lie)] {
+            upload::image(lab.registry.address(), name, "1", &[layer], &serde_json::json!({})).unwrap();
+        }
+        // Nobody reads the layer here: the honest image needs it only to be passed on.
+        for (name, made) in [("team/honest:1", "team/of-it:1"), ("team/lie:1", "team/other:1")] {
+            lab.write("Dockerfile", format!("FROM {}\nENV a={name}\n", lab.remote(name)));
+            lab.succeed(&["-t", &lab.remote(made), "."]);
+        }
+        lab.succeed(&["push", &lab.remote("team/of-it:1")]);
+        let manifest = |name: &str| lab.answer(&["manifest", "raw", &lab.remote(name)]);
+        let layers = |raw: &str| serde_json::from_str::<Value>(raw).unwrap()["layers"].clone();
+        assert_eq!(
+            layers(&manifest("team/of-it:1"))[0]["digest"],
+            layers(&manifest("team/honest:1"))[0]["digest"]
+        );
+        // What would read the lie says so.
+        lab.write(
+            "Dockerfile",
+            format!("FROM scratch\nCOPY --from={} /honest /\n", lab.remote("team/lie:1")),
+        );
+        lab.fail(1, &["--root", &lab.path("other").display().to_string(), "build", "-t", "of-lie", "."]);
     });
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use super::Item;
 use crate::layer::{Compression, Limits, decompress};
 use crate::layout::read::parse_index;
-use crate::manifest::{ManifestContent, annotation, media_type};
+use crate::manifest::{DOCUMENT_LIMIT, ManifestContent, annotation, media_type};
 use crate::store::graph::MANIFEST_LIMIT;
 use crate::store::root_layout::check_marker;
 use crate::{Descriptor, Digest, Error, ImageConfig, Manifest, Result, Store};
@@ -16,9 +16,6 @@ const ENTRIES: usize = 100_000;
 
 /// A link leads to a link at most this often.
 const HOPS: usize = 8;
-
-/// An image configuration is at most this long, in bytes.
-const CONFIG_LIMIT: u64 = 8 << 20;
 
 /// An image that was taken into the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,7 +139,7 @@ impl Contents {
     fn of_item(&self, store: &Store, item: &Item) -> Result<LoadedImage> {
         let mut config = self.blob(&item.config)?.clone();
         media_type::OCI_CONFIG.clone_into(&mut config.media_type);
-        let bytes = store.read_blob(&config.digest, CONFIG_LIMIT)?;
+        let bytes = store.read_blob(&config.digest, DOCUMENT_LIMIT)?;
         let parsed = ImageConfig::from_slice(&bytes)
             .map_err(|error| Error::Malformed { what: "image configuration", reason: error.to_string() })?;
         let (paths, diff_ids) = (item.layers.as_deref().unwrap_or_default(), parsed.rootfs.diff_ids);
@@ -160,7 +157,11 @@ impl Contents {
                 let actual = layer.digest;
                 return Err(Error::DigestMismatch { what: "layer", expected: *diff_id, actual });
             }
-            store.remember_blob(diff_id, &layer)?;
+            if layer.digest == *diff_id {
+                store.remember_blob(diff_id, &layer)?;
+            } else {
+                store.claim_blob(diff_id, &layer)?;
+            }
             layers.push(layer);
         }
         let manifest = Manifest::image(config, layers, BTreeMap::new());

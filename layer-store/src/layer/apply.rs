@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use super::compress::{KnownBlob, Origin};
 use super::pipeline::{self, Chunks};
 use super::tar::{Member, Reader};
 use super::tree::{FileWriter, TreeWriter};
@@ -12,18 +13,19 @@ use crate::error::IoContext as _;
 use crate::index::{Builder, Change, Entry, Kind, Seen, TarFacts, path};
 use crate::store::Ownership;
 use crate::store::writing::Sync;
-use crate::{Digest, Error, Index, Result, Store};
+use crate::{Descriptor, Digest, Error, Index, Result, Store};
 
 impl Store {
     /// Reads a layer's blob once, as it comes, whatever its compression: checks that it inflates to `diff_id`, and
     /// leaves the index and the form that is wanted. Single flight across processes; if the layer is here in that form,
-    /// nothing is read. Memory: some 3 MiB and the index, however large the layer is.
+    /// nothing is read. Memory: some 3 MiB and the index, however large the layer is. Whether the blob was read, and so
+    /// is known to hold the layer.
     ///
     /// # Errors
     ///
     /// [`Error::DigestMismatch`] for another layer's bytes, [`Error::Entry`] and [`Error::Malformed`] for a tar that
     /// is hostile or damaged. Nothing stays of it then.
-    pub fn apply(&self, blob: &mut dyn Read, diff_id: &Digest, form: Form) -> Result<()> {
+    pub fn apply(&self, blob: &mut dyn Read, diff_id: &Digest, form: Form) -> Result<bool> {
         self.apply_within(blob, diff_id, form, Limits::default(), TarLimits::default())
     }
 
@@ -35,15 +37,39 @@ impl Store {
         form: Form,
         inflated: Limits,
         entries: TarLimits,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         if self.has_form(diff_id, form)? {
-            return Ok(());
+            return Ok(false);
         }
         let _lock = self.lock("layer", diff_id)?;
         if self.has_form(diff_id, form)? {
-            return Ok(());
+            return Ok(false);
         }
-        self.apply_locked(blob, diff_id, form, inflated, entries)
+        self.apply_locked(blob, diff_id, form, inflated, entries)?;
+        Ok(true)
+    }
+
+    /// Takes a blob of this store as the layer's: what [`Store::apply`] does, and the blob is remembered. Where the layer
+    /// is here already the blob is read all the same, unless that was done before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::apply`]. The blob is not remembered then.
+    pub fn take_blob(&self, diff_id: &Digest, blob: &Descriptor, form: Form) -> Result<()> {
+        let read = self.apply(&mut self.open_blob(&blob.digest)?, diff_id, form)?;
+        let checked =
+            |known: &KnownBlob| known.descriptor.digest == blob.digest && known.made_by != Origin::Claimed;
+        if !read && !self.blob_records(diff_id)?.iter().any(checked) {
+            let path = self.blob_path(&blob.digest);
+            let mut bytes =
+                decompress(self.open_blob(&blob.digest)?, Limits::default()).context("read", path)?;
+            let (actual, ()) =
+                pipeline::hashing(None, None, |stream| stream.put_all(&mut bytes).context("read", "layer"))?;
+            if actual != *diff_id {
+                return Err(Error::DigestMismatch { what: "layer", expected: *diff_id, actual });
+            }
+        }
+        self.remember_blob(diff_id, blob)
     }
 
     /// Whether nothing is to be done for the layer to be here in `form`.

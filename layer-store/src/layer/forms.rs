@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::compress::{KnownBlob, Origin};
 use super::tree::TreeWriter;
 use super::{Limits, TarLimits};
 use crate::error::IoContext as _;
@@ -109,11 +110,11 @@ impl Store {
         Ok(place)
     }
 
-    /// A blob of the layer that is in this store.
+    /// A blob of the layer that is in this store. One that is only said to be is none.
     pub(crate) fn local_blob(&self, diff_id: &Digest) -> Result<Option<Digest>> {
-        for blob in self.known_blobs(diff_id)? {
-            if self.blob_size(&blob.digest)?.is_some() {
-                return Ok(Some(blob.digest));
+        for KnownBlob { descriptor, made_by } in self.blob_records(diff_id)? {
+            if made_by != Origin::Claimed && self.blob_size(&descriptor.digest)?.is_some() {
+                return Ok(Some(descriptor.digest));
             }
         }
         Ok(None)

@@ -12,12 +12,9 @@ use super::lease::Needed;
 use super::usage::Part;
 use super::{ImageRecord, flock};
 use crate::error::IoContext as _;
-use crate::manifest::media_type;
+use crate::manifest::{DOCUMENT_LIMIT, media_type};
 use crate::store::writing::fresh_name;
 use crate::{Descriptor, Digest, Error, ImageConfig, Result, Store};
-
-/// An image configuration is at most this long, in bytes.
-const CONFIG_LIMIT: u64 = 8 << 20;
 
 /// The records of steps, see [`Step`].
 pub(super) const STEPS: &str = "steps";
@@ -161,7 +158,7 @@ impl Store {
 
     /// The layers that a configuration names; none if it is damaged.
     pub(super) fn diff_ids(&self, config: &Descriptor) -> Result<Vec<Digest>> {
-        match self.read_blob(&config.digest, CONFIG_LIMIT) {
+        match self.read_blob(&config.digest, DOCUMENT_LIMIT) {
             Ok(bytes) => {
                 Ok(ImageConfig::from_slice(&bytes).map_or_else(|_| Vec::new(), |it| it.rootfs.diff_ids))
             }

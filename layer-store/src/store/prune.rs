@@ -59,7 +59,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Busy`] while somebody reads a store that is mounted read-only for them.
+    /// [`crate::Error::Busy`] while somebody reads a store that is mounted read-only for them.
     pub fn collect(&self) -> Result<u64> {
         let store = self.apart();
         let freed = store.sweep(|| Ok(()))?;

@@ -63,8 +63,8 @@ fn check(case: &Path) -> Result<(), String> {
         (Some(("error", part)), result) => {
             Err(format!("should be an error with `{part}`, but is {result:?}"))
         }
-        (Some(("entries", "…")), Ok(())) => Ok(()),
-        (Some(("entries", entries)), Ok(())) => {
+        (Some(("entries", "…")), Ok(true)) => Ok(()),
+        (Some(("entries", entries)), Ok(true)) => {
             let actual = listed(&store.index(&diff_id).unwrap());
             if actual == entries { Ok(()) } else { Err(format!("entries are {actual}")) }
         }

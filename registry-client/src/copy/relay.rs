@@ -49,7 +49,7 @@ impl Content for Relay {
         tokio::spawn(async move {
             let result = source.send(offset, length, &sender).await;
             if let Err(error) = result {
-                let text = crate::error::line(&error);
+                let text = layer_store::error::chain(&error);
                 if !error.is_passing() {
                     *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 }

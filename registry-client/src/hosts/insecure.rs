@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// One entry of `insecure-registries`: a host, with its port if it has one, or a network.
+/// One entry of `insecure-registries`: a host, with its port if it has one, a network, or all hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InsecureHost {
+    /// Every host.
+    Any,
     /// Exactly this `host[:port]`.
     Host(String),
     /// Every literal address in this network. Names are not looked up for it.
@@ -19,7 +21,7 @@ pub enum InsecureHost {
 
 /// Why a text is no insecure host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is neither host[:port] nor a network such as 10.0.0.0/8")]
+#[error("`{0}` is neither host[:port], a network such as 10.0.0.0/8, nor `*`")]
 pub struct InvalidInsecureHost(pub String);
 
 impl InsecureHost {
@@ -27,6 +29,7 @@ impl InsecureHost {
     #[must_use]
     pub fn matches(&self, authority: &str) -> bool {
         match self {
+            Self::Any => true,
             Self::Host(host) => host.eq_ignore_ascii_case(authority),
             Self::Network { address, bits } => {
                 address_of(authority).is_some_and(|one| same_network(*address, one, *bits))
@@ -43,6 +46,9 @@ impl FromStr for InsecureHost {
         // Docker passes over a scheme here, with a warning.
         let bare = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
         let bare = bare.strip_suffix('/').unwrap_or(bare);
+        if bare == "*" {
+            return Ok(Self::Any);
+        }
         if let Some((address, bits)) = bare.split_once('/') {
             let address: IpAddr = address.parse().map_err(|_| invalid())?;
             let bits: u8 = bits.parse().map_err(|_| invalid())?;
@@ -110,7 +116,8 @@ mod tests {
         check("0.0.0.0/0", "[fd00::1]:5000", false);
         check("fd00::/8", "[fd00::1]:5000", true);
         check("::1/128", "[::1]:5000", true);
-        for text in ["", "a b", "10.0.0.0/33", "x/8", "a/b"] {
+        check("*", "r.example:5000", true);
+        for text in ["", "a b", "*.example", "10.0.0.0/33", "x/8", "a/b"] {
             assert!(text.parse::<InsecureHost>().is_err(), "{text}");
         }
         assert!(is_loopback("127.1.2.3:80") && is_loopback("localhost") && is_loopback("[::1]:5000"));

@@ -177,7 +177,7 @@ impl Transport {
                 if error.is_unreachable() && again > most {
                     return None;
                 }
-                Some((backoff(again), crate::error::line(error)))
+                Some((backoff(again), layer_store::error::chain(error)))
             }
             _ => None,
         }
@@ -189,7 +189,7 @@ impl Transport {
         }
         let reason = match error {
             Error::Connection { source, .. } => source.to_string(),
-            other => crate::error::line(other),
+            other => layer_store::error::chain(other),
         };
         let rest = if endpoint.role == Role::Mirror { MIRROR_REST } else { UPSTREAM_REST };
         if state.give_up(rest, &reason) && endpoint.role == Role::Mirror {

@@ -10,35 +10,26 @@ use registry_client::{Copied, Plan, Step};
 use serde_json::{Value, json};
 
 use super::open::{location, platforms, with_engine};
-use crate::args::toolkit::ResultArgs;
+use crate::args::toolkit::{DeliveryArgs, ResultArgs};
 use crate::commands::{Context, print, tell};
 use crate::failure::Result;
 use crate::settings;
 use crate::size;
 
-/// How an outcome is shown.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::commands) struct Outcome {
-    /// As JSON.
-    pub(in crate::commands) json: bool,
-    /// Nothing but digests.
-    pub(in crate::commands) quiet: bool,
-}
-
 /// Prints what was delivered: for each image its name and digest, on standard error what moved.
-pub(in crate::commands) fn show(delivered: &[Delivered], outcome: Outcome) -> Result<()> {
-    if outcome.json {
+pub(in crate::commands) fn show(delivered: &[Delivered], how: DeliveryArgs) -> Result<()> {
+    if how.json {
         let images: Vec<Value> = delivered.iter().map(value).collect();
         return print(&format!("{:#}\n", json!({ "images": images })));
     }
     let mut text = String::new();
     for one in delivered {
         match &one.plan {
-            Some(plan) if !outcome.quiet => text.push_str(&planned(one, plan)),
-            _ if outcome.quiet => text.push_str(&format!("{}\n", one.digest)),
+            Some(plan) if !how.quiet => text.push_str(&planned(one, plan)),
+            _ if how.quiet => text.push_str(&format!("{}\n", one.digest)),
             _ => text.push_str(&format!("{}: digest: {}\n", one.target, one.digest)),
         }
-        if one.plan.is_none() && !outcome.quiet {
+        if one.plan.is_none() && !how.quiet {
             tell(&summary(one.copied));
         }
     }
@@ -108,7 +99,7 @@ pub(super) async fn rework(
 ) -> Result<()> {
     let (source, target) = (location(image)?, location(&args.to)?);
     let (platforms, packing) = (platforms(&args.platform)?, settings::packing(&args.compression)?);
-    let delivered = with_engine(context, args.quiet, what, async |engine| {
+    let delivered = with_engine(context, args.delivery.quiet, what, async |engine| {
         let opened = engine.open_images(&source, false, packing).await?;
         let repositories = &opened.supply.repositories;
         let top = opened.only()?.top.clone();
@@ -116,17 +107,17 @@ pub(super) async fn rework(
         let change =
             async |engine: &Engine, draft: &mut edit::Draft| change(engine, draft, &opened, packing).await;
         let Reworked { tree, left_out } = engine.rework(&tree, &opened.supply, change, on_index).await?;
-        if left_out > 0 && !args.quiet {
+        if left_out > 0 && !args.delivery.quiet {
             tell(&format!(
                 "warning: {left_out} attestation{} left out: the images that they are about have changed",
                 if left_out == 1 { " was" } else { "s were" }
             ));
         }
         let opened = Opened { supply: engine.with_store(&opened.supply), ..opened.clone() };
-        deliver(engine, &opened, tree, &target, args.dry_run).await
+        deliver(engine, &opened, tree, &target, args.delivery.dry_run).await
     })
     .await?;
-    show(&delivered, Outcome { json: args.json, quiet: args.quiet })
+    show(&delivered, args.delivery)
 }
 
 /// Brings one tree to its place.

@@ -9,7 +9,7 @@ use builder::output::Packing;
 use layer_store::Manifest;
 use registry_client::Platforms;
 
-use super::delivery::{Outcome, deliver, show};
+use super::delivery::{deliver, show};
 use super::open::{location, pair, with_engine};
 use crate::args::toolkit::{IndexArgs, IndexCommand, IndexRemoveArgs};
 use crate::commands::Context;
@@ -28,28 +28,28 @@ async fn put(context: &Context, args: &IndexArgs, add: bool) -> Result<()> {
     let target = location(&args.index)?;
     let sources = args.images.iter().map(|text| location(text)).collect::<Result<Vec<_>>>()?;
     let annotations = annotations(&args.annotation)?;
-    let delivered = with_engine(context, args.quiet, "index", async |engine| {
+    let delivered = with_engine(context, args.delivery.quiet, "index", async |engine| {
         let mut entries = Entries::default();
         let old = if add { Some(take(engine, &target, &mut entries).await?) } else { None };
         for source in &sources {
             take(engine, source, &mut entries).await?;
         }
-        finish(engine, &entries, old.as_ref(), &annotations, &target, args.dry_run).await
+        finish(engine, &entries, old.as_ref(), &annotations, &target, args.delivery.dry_run).await
     })
     .await?;
-    show(&delivered, Outcome { json: args.json, quiet: args.quiet })
+    show(&delivered, args.delivery)
 }
 
 async fn remove(context: &Context, args: &IndexRemoveArgs) -> Result<()> {
     let target = location(&args.index)?;
-    let delivered = with_engine(context, args.quiet, "index", async |engine| {
+    let delivered = with_engine(context, args.delivery.quiet, "index", async |engine| {
         let mut entries = Entries::default();
         let old = take(engine, &target, &mut entries).await?;
         entries.remove(&args.entries)?;
-        finish(engine, &entries, Some(&old), &BTreeMap::new(), &target, args.dry_run).await
+        finish(engine, &entries, Some(&old), &BTreeMap::new(), &target, args.delivery.dry_run).await
     })
     .await?;
-    show(&delivered, Outcome { json: args.json, quiet: args.quiet })
+    show(&delivered, args.delivery)
 }
 
 /// Adds what is at a place; gives its manifest or index.

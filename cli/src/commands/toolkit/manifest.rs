@@ -3,7 +3,7 @@
 use builder::Engine;
 use builder::exchange::Location;
 use builder::output::Packing;
-use layer_store::manifest::ManifestContent;
+use layer_store::manifest::{DOCUMENT_LIMIT, ManifestContent};
 use layer_store::{Descriptor, ImageConfig, Manifest};
 use registry_client::{Platforms, Supply};
 use serde_json::{Value, json};
@@ -13,8 +13,6 @@ use crate::args::toolkit::{ManifestArgs, ManifestCommand};
 use crate::commands::{Context, print, print_bytes};
 use crate::failure::{Failure, Result};
 use crate::{size, table};
-
-const LARGEST_CONFIG: u64 = 16 << 20;
 
 /// Shows manifests of images wherever they are.
 pub(super) async fn run(context: &Context, command: &ManifestCommand) -> Result<()> {
@@ -99,7 +97,7 @@ async fn config(engine: &Engine, manifest: &Manifest, supply: &Supply) -> Result
     let ManifestContent::Image { config, .. } = &manifest.content else {
         return Err(Failure::new("an index has no configuration"));
     };
-    let bytes = engine.client.small_blob(supply, config, LARGEST_CONFIG).await?;
+    let bytes = engine.client.small_blob(supply, config, DOCUMENT_LIMIT).await?;
     ImageConfig::from_slice(&bytes)
         .map_err(|error| Failure::new(format!("the configuration {} is malformed: {error}", config.digest)))
 }

@@ -23,7 +23,7 @@ use super::Context;
 use crate::args::Toolkit;
 use crate::failure::Result;
 
-pub(super) use delivery::{Outcome, show};
+pub(super) use delivery::show;
 
 /// Runs a command of the toolkit.
 pub(super) async fn run(context: &Context, command: Toolkit) -> Result<()> {

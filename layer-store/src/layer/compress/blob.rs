@@ -19,7 +19,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::DigestMismatch`] when the bytes of the layer do not have its diffID; nothing is left then.
+    /// [`crate::Error::DigestMismatch`] when the bytes of the layer do not have its diffID; nothing is left then.
     pub fn layer_blob(&self, diff_id: &Digest, compression: Compression, force: bool) -> Result<Descriptor> {
         if let Some(found) = self.fitting_blob(diff_id, compression, force)? {
             return Ok(found);
@@ -45,6 +45,7 @@ impl Store {
         for KnownBlob { mut descriptor, made_by } in self.blob_records(diff_id)? {
             let fits = match made_by {
                 Origin::Pulled => !force || compression.matches(&descriptor.media_type),
+                Origin::Claimed => false,
                 here @ Origin::Here { .. } => here == wanted,
             };
             if fits && self.blob_size(&descriptor.digest)? == Some(descriptor.size) {
@@ -175,6 +176,35 @@ mod tests {
         assert_eq!(known[0].digest, pulled.digest, "pulled ones come first");
         assert_eq!(known[0].annotations.len(), 2, "what is known of a blob adds up");
         assert_eq!(known.len(), 2);
+    }
+
+    #[test]
+    fn what_a_manifest_says_is_not_believed() {
+        let (_dir, store) = open();
+        let diff_id = layer(&store, Form::Tree);
+        let lie = store.put_blob(b"another layer, or none").unwrap();
+        let lie = Descriptor::new(media_type::OCI_LAYER, lie, 22);
+        store.claim_blob(&diff_id, &lie).unwrap();
+        let made = store.layer_blob(&diff_id, Compression::Gzip(6), false).unwrap();
+        assert_ne!(made.digest, lie.digest);
+        for form in [Form::Index, Form::Tree, Form::Tar] {
+            store.take_blob(&diff_id, &lie, form).unwrap_err();
+        }
+        assert_eq!(store.local_blob(&diff_id).unwrap(), Some(made.digest));
+
+        // The truth becomes more than a claim when it was read.
+        let other = {
+            let (_dir, other) = open();
+            let layer = layer(&other, Form::Tree);
+            let blob = other.layer_blob(&layer, Compression::Zstd(3), false).unwrap();
+            store.put_stream(&mut other.open_blob(&blob.digest).unwrap()).unwrap();
+            blob
+        };
+        store.claim_blob(&diff_id, &other).unwrap();
+        assert_eq!(store.layer_blob(&diff_id, Compression::Gzip(6), false).unwrap(), made);
+        store.take_blob(&diff_id, &other, Form::Index).unwrap();
+        assert_eq!(store.layer_blob(&diff_id, Compression::Gzip(6), false).unwrap(), other);
+        assert_eq!(store.known_blobs(&diff_id).unwrap().last().unwrap().digest, lie.digest);
     }
 
     #[test]

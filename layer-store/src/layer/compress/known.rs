@@ -28,8 +28,10 @@ pub struct KnownBlob {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
-    /// Somebody else.
+    /// Somebody else; it was read here and inflates to the diffID.
     Pulled,
+    /// Somebody else, as a manifest says: nobody has read it here yet.
+    Claimed,
     /// [`Store::layer_blob`].
     Here {
         /// How it is compressed.
@@ -39,17 +41,33 @@ pub enum Origin {
     },
 }
 
+impl Origin {
+    fn rank(self) -> u8 {
+        match self {
+            Self::Pulled => 0,
+            Self::Here { .. } => 1,
+            Self::Claimed => 2,
+        }
+    }
+}
+
 impl Store {
-    /// The blobs that hold this layer, here or elsewhere, as far as known; pulled ones first, in the order in which
-    /// they became known.
+    /// The blobs that hold this layer, or are said to, here or elsewhere: pulled ones first and mere claims last, in
+    /// the order in which they became known.
     pub fn known_blobs(&self, diff_id: &Digest) -> Result<Vec<Descriptor>> {
         Ok(self.blob_records(diff_id)?.into_iter().map(|known| known.descriptor).collect())
     }
 
-    /// Remembers that `blob`, which somebody else made, holds the layer. Idempotent. The layer itself need not be
-    /// here.
+    /// Remembers that `blob`, which somebody else made, holds the layer: it was read, and inflates to the diffID.
+    /// Idempotent. The layer itself need not be here.
     pub fn remember_blob(&self, diff_id: &Digest, blob: &Descriptor) -> Result<()> {
         self.remember(diff_id, KnownBlob { descriptor: blob.clone(), made_by: Origin::Pulled })
+    }
+
+    /// Remembers that a manifest names `blob` as the layer, which may be a lie: nothing is made of it before it was
+    /// read (see [`Store::take_blob`]). Idempotent.
+    pub fn claim_blob(&self, diff_id: &Digest, blob: &Descriptor) -> Result<()> {
+        self.remember(diff_id, KnownBlob { descriptor: blob.clone(), made_by: Origin::Claimed })
     }
 
     /// As [`Store::known_blobs`], with who made them.
@@ -78,18 +96,20 @@ impl Store {
         let before = self.blob_records(diff_id)?;
         let mut known = before.clone();
         match known.iter_mut().find(|one| one.descriptor.digest == blob.descriptor.digest) {
-            // A blob that was pulled and that we make as well stays a pulled one: it is wanted as it came.
-            Some(same) if same.made_by == Origin::Pulled && blob.made_by != Origin::Pulled => return Ok(()),
-            // What is known about it, where else it is for instance, adds up.
+            // What is known about it, where else it is for instance, adds up. A blob that was pulled and that we make
+            // as well stays a pulled one, as it came; a claim takes nothing away.
             Some(same) => {
-                let mut annotations = std::mem::take(&mut same.descriptor.annotations);
-                annotations.append(&mut blob.descriptor.annotations);
-                *same = blob;
-                same.descriptor.annotations = annotations;
+                let annotations = std::mem::take(&mut blob.descriptor.annotations);
+                same.descriptor.annotations.extend(annotations);
+                if blob.made_by.rank() < same.made_by.rank() {
+                    let annotations = std::mem::take(&mut same.descriptor.annotations);
+                    *same = blob;
+                    same.descriptor.annotations = annotations;
+                }
             }
             None => known.push(blob),
         }
-        known.sort_by_key(|one| one.made_by != Origin::Pulled);
+        known.sort_by_key(|one| one.made_by.rank());
         if known == before {
             return Ok(());
         }

@@ -70,10 +70,11 @@ impl Store {
         if !matches!(config.media_type.as_str(), media_type::OCI_CONFIG | media_type::DOCKER_CONFIG) {
             return Ok(None);
         }
+        let is_here = |blob: &Descriptor| self.blob_size(&blob.digest).is_ok_and(|size| size.is_some());
         for diff_id in self.diff_ids(config)? {
             let elsewhere = self
                 .known_blobs(&diff_id)
-                .is_ok_and(|known| known.iter().any(|blob| !blob.annotations.is_empty()));
+                .is_ok_and(|known| known.iter().any(|blob| !blob.annotations.is_empty() || is_here(blob)));
             if !elsewhere && !self.has_bytes(&diff_id) {
                 return Ok(Some(diff_id));
             }
