@@ -347,9 +347,9 @@ impl Engine {
 
     /// The caches that the request reads, if there are any.
     pub(crate) fn shared(&self, request: &BuildRequest) -> Option<Arc<SharedCaches>> {
-        let from = &request.cache.from;
-        let shared = || Arc::new(SharedCaches::new(from, self.client.clone(), self.reporter.clone()));
-        (!from.is_empty()).then(shared)
+        let settings = &request.cache;
+        let shared = || Arc::new(SharedCaches::new(settings, self.client.clone(), self.reporter.clone()));
+        (!settings.from.is_empty()).then(shared)
     }
 
     /// Who writes to the caches of the request, if there are any.
@@ -359,7 +359,8 @@ impl Engine {
             return None;
         }
         let in_image = work.images.iter().flat_map(|image| work.graph.chain(image.node)).collect();
-        let exporter = Exporter::start(to, &in_image, &self.store, &self.client, request.packing, layers);
+        let exporter =
+            Exporter::start(&request.cache, &in_image, &self.store, &self.client, request.packing, layers);
         Some(Arc::new(exporter))
     }
 

@@ -105,7 +105,7 @@ pub(crate) fn pack(store: &Arc<Store>, image: &ImageLayers, packing: Packing, lo
         for blob in store.known_blobs(diff_id)? {
             origins.extend(origin(&blob).map(|origin| (blob.digest, origin)));
         }
-        if let Some(Offer { place: CachePlace::Registry(place), record }) = image.offers.get(diff_id)
+        if let Some(Offer { place: CachePlace::Registry(place), record, .. }) = image.offers.get(diff_id)
             && remote.is_none()
         {
             origins.insert(record.blob.digest, place.clone());

@@ -11,6 +11,7 @@ mod disk;
 mod escapes;
 mod examples;
 mod exchange;
+mod hostile_cache;
 mod images;
 mod inside;
 mod interrupt;
