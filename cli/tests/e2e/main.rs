@@ -1,6 +1,7 @@
 //! The binary against real peers: docker-registry, skopeo, umoci, buildah. Few tests, each a user's whole job; what a
 //! part does in detail is tested beside the part.
 
+mod attest;
 mod bad_input;
 mod build;
 mod cache;
