@@ -37,6 +37,14 @@ pub enum Event {
         /// As people read it: `[build 2/4] RUN make`.
         name: String,
     },
+    /// A step that has just begun could have begun earlier: it waited for its turn among the commands that may run at
+    /// the same time, or for another process that was at the same step.
+    StepWaited {
+        /// Which.
+        step: StepId,
+        /// How long.
+        waited: Duration,
+    },
     /// A step wrote something.
     StepOutput {
         /// Which.

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use layer_store::manifest::media_type;
-use layer_store::store::{ImageRecord, PlatformImage};
+use layer_store::store::PlatformImage;
 use layer_store::{Descriptor, Digest, ImageConfig, Manifest, Store};
-use registry_client::Reference;
 
 use crate::attest::{Said, Story};
 use crate::build::{BuildRequest, Built, BuiltImage};
@@ -20,6 +19,7 @@ use crate::lower::{HistoryEntry, TargetImage};
 use crate::output::{self, ImageLayers, Output, Packed};
 use crate::resolve::RemoteBlob;
 use crate::solve::Solver;
+use crate::stored;
 use crate::task;
 
 /// An image whose layers are known.
@@ -220,27 +220,16 @@ impl Engine {
 
     /// Gives the images their names; with `packed` they have manifests, below an index.
     fn name(&self, request: &BuildRequest, built: &Built, packed: Option<&Packed>) -> Result<()> {
-        // An image without a name keeps one that nobody types, so that it is listed and collected as untagged.
-        let untagged = format!("<none>@{}", built.id);
-        let names: Vec<String> = match request.tags.as_slice() {
-            [] => vec![untagged],
-            tags => tags.iter().map(Reference::canonical).collect(),
-        };
         let platforms = built.images.iter().enumerate().map(|(at, image)| PlatformImage {
             config: Descriptor::new(media_type::OCI_CONFIG, image.id, image.size),
             manifest: packed.and_then(|packed| packed.children.get(at)).map(Manifest::descriptor),
             origin: None,
         });
-        let platforms: Vec<PlatformImage> = platforms.collect();
         let index = packed.map(|packed| packed.manifest.descriptor());
         if let Some(packed) = packed {
             self.store.put_blob(&packed.manifest.raw)?;
         }
-        for name in names {
-            let (platforms, index) = (platforms.clone(), index.clone());
-            self.store.tag(&ImageRecord { name, platforms, index, tagged: image::now() })?;
-        }
-        Ok(())
+        stored::name(&self.store, &request.tags, built.id, &platforms.collect::<Vec<_>>(), index.as_ref())
     }
 
     async fn produce(

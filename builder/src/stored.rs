@@ -5,7 +5,8 @@ use std::sync::Arc;
 use layer_store::layer::Form;
 use layer_store::manifest::{DOCUMENT_LIMIT, ManifestContent};
 use layer_store::store::{ImageRecord, PlatformImage};
-use layer_store::{Digest, ImageConfig, Manifest, Store, View};
+use layer_store::{Descriptor, Digest, ImageConfig, Manifest, Store, View};
+use registry_client::Reference;
 
 use crate::engine::Engine;
 use crate::error::Result;
@@ -46,6 +47,26 @@ pub fn adopt(store: &Store, name: &str, manifest: &Manifest, origin: Option<&str
     }
     store.tag(&record)?;
     Ok(record)
+}
+
+/// Gives an image that was made here its names. Without one it keeps a name that nobody types, so that it is listed and
+/// collected as untagged.
+pub(crate) fn name(
+    store: &Store,
+    tags: &[Reference],
+    id: Digest,
+    platforms: &[PlatformImage],
+    index: Option<&Descriptor>,
+) -> Result<()> {
+    let names: Vec<String> = match tags {
+        [] => vec![format!("<none>@{id}")],
+        tags => tags.iter().map(Reference::canonical).collect(),
+    };
+    for name in names {
+        let (platforms, index) = (platforms.to_vec(), index.cloned());
+        store.tag(&ImageRecord { name, platforms, index, tagged: crate::image::now() })?;
+    }
+    Ok(())
 }
 
 /// Whether the store has all manifests of the record's index, so that the image goes as a whole: several platforms that

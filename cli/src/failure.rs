@@ -3,7 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use crate::progress::printable;
+use crate::progress::{Annotation, printable};
 
 /// The result of a command.
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
@@ -35,6 +35,8 @@ struct Report {
     details: Vec<String>,
     hints: Vec<String>,
     notes: Vec<String>,
+    /// The places in files that it is about.
+    places: Vec<Annotation>,
 }
 
 impl Failure {
@@ -42,7 +44,7 @@ impl Failure {
     pub(crate) fn new(message: impl Into<String>) -> Self {
         let (details, hints, notes) = (Vec::new(), Vec::new(), Vec::new());
         let (exit, message) = (Exit::Failed, message.into());
-        Self(Box::new(Report { exit, code: None, message, details, hints, notes }))
+        Self(Box::new(Report { exit, code: None, message, details, hints, notes, places: Vec::new() }))
     }
 
     /// An error with its causes, each said once.
@@ -93,6 +95,24 @@ impl Failure {
             Some(detail) => self.detail(detail),
             None => self,
         }
+    }
+
+    /// With a place in a file that it is about.
+    pub(crate) fn at(mut self, place: Annotation) -> Self {
+        self.0.places.push(place);
+        self
+    }
+
+    /// What a code host shows beside the files: each place, or the message alone.
+    pub(crate) fn annotations(&self) -> Vec<Annotation> {
+        if self.0.places.is_empty() {
+            return vec![Annotation {
+                level: "error",
+                place: None,
+                message: printable_lines(&self.0.message),
+            }];
+        }
+        self.0.places.clone()
     }
 
     /// Writes it to standard error. Returns the status to end with.

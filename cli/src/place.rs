@@ -5,6 +5,8 @@ use std::ops::Range;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 use builder::dockerfile::{self, Diagnostic, Source, Span};
 
+use crate::progress;
+
 /// The most lines of an instruction that are shown.
 const LINES: usize = 8;
 
@@ -26,7 +28,7 @@ pub(crate) fn diagnostic(source: &Source, finding: &Diagnostic) -> String {
         dockerfile::Level::Warning => Level::WARNING,
         dockerfile::Level::Error => Level::ERROR,
     };
-    let message = crate::progress::printable(&finding.message);
+    let message = progress::printable(&finding.message);
     let mut title = level.primary_title(message);
     if let Some(code) = finding.code {
         title = title.id(code);
@@ -34,12 +36,37 @@ pub(crate) fn diagnostic(source: &Source, finding: &Diagnostic) -> String {
     let window = Window::around(source, finding.span);
     let mut group = title.element(window.snippet(source));
     if let Some(help) = &finding.help {
-        group = group.element(Level::HELP.message(crate::progress::printable(help)));
+        group = group.element(Level::HELP.message(progress::printable(help)));
     }
     if let Some(url) = finding.url {
         group = group.element(Level::NOTE.message(url));
     }
     renderer().render(&[group])
+}
+
+/// What a code host shows beside the lines of a span.
+pub(crate) fn annotation(
+    source: &Source,
+    span: Span,
+    level: dockerfile::Level,
+    message: &str,
+) -> progress::Annotation {
+    let span = clamp(source, span);
+    let (line, last) = (source.line(span.start), source.line(span.end));
+    let before = &source.text[source.line_span(line).start.min(span.start)..span.start];
+    progress::Annotation {
+        level: match level {
+            dockerfile::Level::Warning => "warning",
+            dockerfile::Level::Error => "error",
+        },
+        place: Some((source.name.clone(), line, last, before.chars().count() + 1)),
+        message: progress::printable(message),
+    }
+}
+
+/// The same for a finding.
+pub(crate) fn annotated(source: &Source, finding: &Diagnostic) -> progress::Annotation {
+    annotation(source, finding.span, finding.level, &finding.message)
 }
 
 /// The lines that a span touches, as they are shown.

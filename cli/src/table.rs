@@ -1,27 +1,26 @@
 //! Columns as Docker prints them, so that scripts that cut them go on working.
 
-/// Rows of cells, each column as wide as its widest cell and three spaces, at least ten.
+/// A header and rows of cells.
 pub(crate) fn columns<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
-    let mut widths = header.map(str::len);
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
+    let rows = rows.iter().map(|row| row.iter().map(String::as_str).collect());
+    aligned(&std::iter::once(header.to_vec()).chain(rows).collect::<Vec<_>>())
+}
+
+/// Rows of cells, each column as wide as its widest cell and three spaces, at least ten. The last cell of a row is not
+/// padded.
+pub(crate) fn aligned(rows: &[Vec<&str>]) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widest = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..count).map(|at| (widest(at).unwrap_or(0) + 3).max(10)).collect();
     let mut text = String::new();
-    let mut line = |cells: [&str; N]| {
-        for (at, cell) in cells.iter().enumerate() {
+    for row in rows {
+        for (at, cell) in row.iter().enumerate() {
             text.push_str(cell);
-            if at + 1 < N {
-                let padding = (widths[at] + 3).max(10) - cell.chars().count();
-                text.extend(std::iter::repeat_n(' ', padding));
+            if at + 1 < row.len() {
+                text.extend(std::iter::repeat_n(' ', widths[at] - cell.chars().count()));
             }
         }
         text.push('\n');
-    };
-    line(header);
-    for row in rows {
-        line(row.each_ref().map(String::as_str));
     }
     text
 }

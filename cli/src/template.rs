@@ -19,6 +19,26 @@ pub(crate) fn render(template: &str, value: &Value) -> Result<String, String> {
     Ok(text)
 }
 
+/// Rows by the `--format` of a listing command: `json`, a template, or `table TEMPLATE` with a header above columns.
+/// `headers` has the header of each field that is not called by its own name.
+pub(crate) fn rows(format: &str, headers: &[(&str, &str)], values: &[Value]) -> Result<String, String> {
+    if format == "json" {
+        return Ok(values.iter().map(|value| format!("{value}\n")).collect());
+    }
+    let Some(template) = format.strip_prefix("table ") else {
+        let lines = values.iter().map(|value| render(format, value).map(|line| line + "\n"));
+        return lines.collect();
+    };
+    let mut header = values.first().cloned().unwrap_or_default();
+    for (name, value) in header.as_object_mut().into_iter().flatten() {
+        let known = headers.iter().find(|(field, _)| field == name);
+        *value = known.map_or_else(|| name.to_uppercase(), |(_, header)| (*header).to_owned()).into();
+    }
+    let lines = std::iter::once(&header).chain(values).filter(|value| !value.is_null());
+    let lines = lines.map(|value| render(template, value)).collect::<Result<Vec<_>, _>>()?;
+    Ok(crate::table::aligned(&lines.iter().map(|line| line.split('\t').collect()).collect::<Vec<_>>()))
+}
+
 /// `\n` and `\t` as Docker's `--format` takes them.
 fn unescape(text: &str) -> String {
     text.replace("\\n", "\n").replace("\\t", "\t")
@@ -153,6 +173,11 @@ mod tests {
         ] {
             assert_eq!(render(template, &value).as_deref(), Ok(text), "{template}");
         }
+        let values = [json!({"ID": "abc", "Size": "1MB"}), json!({"ID": "d", "Size": "20MB"})];
+        let listed = |format: &str| rows(format, &[("ID", "IMAGE ID")], &values).unwrap();
+        assert_eq!(listed("{{.ID}}"), "abc\nd\n");
+        assert_eq!(listed("json"), "{\"ID\":\"abc\",\"Size\":\"1MB\"}\n{\"ID\":\"d\",\"Size\":\"20MB\"}\n");
+        assert_eq!(listed(r"table {{.ID}}\t{{.Size}}"), "IMAGE ID   SIZE\nabc        1MB\nd          20MB\n");
         for template in ["{{.Id", "{{.Nothing}}", "{{range .Config.Env}}", "{{Id}}", "{{join .Id \"}}"] {
             assert!(render(template, &value).is_err(), "{template}");
         }

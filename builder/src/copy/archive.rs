@@ -144,6 +144,15 @@ fn is_compressed(file: &File) -> bool {
     Compression::of(&head[..length]) != Compression::None
 }
 
+/// A tar as layers may travel: one that is compressed with bzip2 or xz is inflated, others stay as they are.
+pub(crate) fn as_layer(mut input: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
+    let mut head = Vec::new();
+    input.by_ref().take(10).read_to_end(&mut head)?;
+    let inflates = matches!(Compression::of(&head), Compression::Bzip2 | Compression::Xz);
+    let input = Box::new(io::Cursor::new(head).chain(input));
+    if inflates { decompress(input) } else { Ok(input) }
+}
+
 fn decompress(mut input: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
     let mut head = Vec::new();
     input.by_ref().take(10).read_to_end(&mut head)?;

@@ -29,7 +29,7 @@ pub use place::{entries, workdir};
 pub use request::{Owner, Request};
 pub use select::{Fetched, Selection, Source, select};
 
-pub(crate) use archive::{Opened, begins_an_archive};
+pub(crate) use archive::{Opened, as_layer, begins_an_archive};
 use patterns::Patterns;
 pub(crate) use tree::{Body, Detail, Identity, Node, Tree, Xattrs, counts};
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use layer_store::layer::DiffOptions;
@@ -40,6 +41,7 @@ impl Solver {
         if let Some(known) = self.known(id, key).await? {
             return Ok(stacked(below, known, true));
         }
+        let ready = Instant::now();
         // Another process may be at the same step: one runs it, the others take its result.
         let store = inner.around.store.clone();
         let _lock = task::blocking(move || Ok(store.lock(record::SPACE, &key)?)).await?;
@@ -48,7 +50,7 @@ impl Solver {
         }
         self.missed(id, self.exec_inputs(id, exec, &below, &shown));
         let _permit = inner.jobs.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;
-        let progress = inner.progress.begin(&node.name);
+        let progress = inner.progress.begin_late(&node.name, ready);
         let result = self.run(exec, inputs, &below, &progress).await;
         let diff_id = match result {
             Ok(diff_id) => diff_id,

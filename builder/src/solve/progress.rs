@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::event::{Event, Outcome, Reporter, StepId, Stream};
+
+/// A shorter wait is nobody's concern.
+const NOTICEABLE: Duration = Duration::from_millis(20);
 
 /// Numbers the steps of a build in the order in which they begin.
 pub(super) struct Progress {
@@ -35,6 +38,16 @@ impl Progress {
         let id = self.number();
         self.reporter.event(Event::StepStarted { step: id, name: name.to_owned() });
         StepProgress { reporter: self.reporter.clone(), id, begun: Instant::now(), over: false }
+    }
+
+    /// A step begins to work that could have begun when it was `ready`.
+    pub(super) fn begin_late(&self, name: &str, ready: Instant) -> StepProgress {
+        let waited = ready.elapsed();
+        let step = self.begin(name);
+        if waited >= NOTICEABLE {
+            self.reporter.event(Event::StepWaited { step: step.id, waited });
+        }
+        step
     }
 
     /// A step was known.

@@ -9,7 +9,7 @@ use super::toolkit::DeliveryArgs;
 pub(crate) struct ImagesArgs {
     /// Only images of this name, `app` or `app:1.0`
     pub(crate) name: Option<String>,
-    /// Also images without a name
+    /// Taken for compatibility: there are no images of single steps here, so all are listed without it
     #[arg(short, long)]
     pub(crate) all: bool,
     /// Only ids
@@ -24,7 +24,7 @@ pub(crate) struct ImagesArgs {
     /// Only images that fit: `reference=PATTERN`, `label=KEY[=VALUE]`, `before=IMAGE`, `since=IMAGE`
     #[arg(short, long, value_name = "KEY=VALUE")]
     pub(crate) filter: Vec<String>,
-    /// `table`, `json`, or a template such as '{{.Repository}}:{{.Tag}}'
+    /// `table`, `json`, or a template such as '{{.Repository}}:{{.Tag}}' or 'table {{.ID}}\t{{.Size}}'
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
 }
@@ -71,9 +71,13 @@ pub(crate) struct InspectArgs {
 pub(crate) struct HistoryArgs {
     /// Name or id of an image; without one, the builds of the past are listed
     pub(crate) image: Option<String>,
-    /// `table`, or `json` for one object a line
-    #[arg(long, value_name = "FORMAT", default_value = "table", value_parser = ["table", "json"])]
+    /// `table`, `json` for one object a line, or of an image a template such as '{{.ID}} {{.CreatedBy}}'
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub(crate) format: String,
+    /// Sizes and times for people; `--human=false` for exact ones
+    #[arg(short = 'H', long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value_t = true, default_missing_value = "true", hide_default_value = true)]
+    pub(crate) human: bool,
     /// Whole instructions and ids
     #[arg(long)]
     pub(crate) no_trunc: bool,

@@ -94,3 +94,21 @@ pub(crate) struct LoadArgs {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }
+
+/// `rbuild import`
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The tar of a filesystem: a file, a URL, or `-` for standard input; may be compressed
+    pub(crate) source: String,
+    /// The image's name
+    pub(crate) name: Option<String>,
+    /// An instruction that changes the configuration, 'CMD ["/bin/sh"]' for instance; may be repeated
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    pub(crate) change: Vec<String>,
+    /// The comment in the image's history [default: where the tar came from]
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    /// What the programs in it run on [default: this machine's platform]
+    #[arg(long)]
+    pub(crate) platform: Option<String>,
+}

@@ -126,6 +126,8 @@ pub(crate) enum Command {
     Save(look::SaveArgs),
     /// Take images out of an archive
     Load(look::LoadArgs),
+    /// Make an image of the tar of a filesystem
+    Import(look::ImportArgs),
     /// Fetch an image from a registry
     Pull(image::PullArgs),
     /// Send an image to a registry
@@ -148,6 +150,8 @@ pub(crate) enum Command {
     Store(store::StoreCommand),
     /// Show what this machine allows a build to do, and why
     Doctor(image::DoctorArgs),
+    /// Show the program, the store, the machine and the settings in use
+    Info(store::InfoArgs),
     /// Print a script that completes commands in a shell
     Completion(manual::CompletionArgs),
     /// Print manual pages
@@ -225,6 +229,8 @@ pub(crate) enum ImageCommand {
     Save(look::SaveArgs),
     /// Take images out of an archive
     Load(look::LoadArgs),
+    /// Make an image of the tar of a filesystem
+    Import(look::ImportArgs),
     /// Remove what no image and no cache needs
     Prune(store::PruneArgs),
 }
@@ -235,6 +241,8 @@ pub(crate) enum SystemCommand {
     /// Show what takes how much of the disk
     #[command(alias = "du")]
     Df(store::DuArgs),
+    /// Show the program, the store, the machine and the settings in use
+    Info(store::InfoArgs),
     /// Remove what no image and no cache needs
     Prune(store::PruneArgs),
 }
@@ -254,6 +262,7 @@ impl Command {
                 ImageCommand::Push(args) => Self::Push(args),
                 ImageCommand::Save(args) => Self::Save(args),
                 ImageCommand::Load(args) => Self::Load(args),
+                ImageCommand::Import(args) => Self::Import(args),
                 ImageCommand::Prune(args) => Self::Prune(args),
             },
             Self::System(SystemCommand::Prune(args)) | Self::Store(store::StoreCommand::Prune(args)) => {
@@ -262,6 +271,7 @@ impl Command {
             Self::System(SystemCommand::Df(args)) | Self::Store(store::StoreCommand::Du(args)) => {
                 Self::Du(args)
             }
+            Self::System(SystemCommand::Info(args)) => Self::Info(args),
             other => other,
         }
     }

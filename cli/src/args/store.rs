@@ -71,3 +71,11 @@ pub(crate) struct CheckStoreArgs {
     #[arg(long)]
     pub(crate) json: bool,
 }
+
+/// `rbuild info`
+#[derive(Debug, Args)]
+pub(crate) struct InfoArgs {
+    /// `json`, or a template such as '{{.ServerVersion}}'
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+}

@@ -38,7 +38,7 @@ pub(super) async fn image(context: &Context, args: &BuildArgs) -> Result<Built> 
     let isolation = settings::isolation(args.isolation.as_deref(), &context.environment)?;
 
     let terminal = progress::terminal(context.environment.text("TERM"));
-    let renderer = Kind::new(args.progress, args.quiet, terminal).start();
+    let renderer = Kind::new(args.progress, args.quiet, terminal).start(context.environment.ci());
     if args.on_error.is_some() {
         if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
             return Err(Failure::usage("`--on-error=shell` needs a terminal"));
@@ -84,6 +84,7 @@ pub(super) async fn image(context: &Context, args: &BuildArgs) -> Result<Built> 
     if !quiet(args) {
         for warning in &built.warnings {
             tell(&place::diagnostic(&source, warning));
+            context.annotate(&[place::annotated(&source, warning)]);
         }
         tell(&summary(&built, &outputs, started.elapsed()));
     }

@@ -1,7 +1,7 @@
 //! A build's error in the words that a person reads: what failed, the line, why, the last output, what to do.
 
 use builder::Error;
-use builder::dockerfile::Source;
+use builder::dockerfile::{Level, Source};
 use builder::sandbox::{Failure as Refusal, Rung, SandboxError};
 
 use crate::failure::{Exit, Failure};
@@ -22,7 +22,8 @@ pub(super) fn explain(error: &Error, source: &Source) -> Failure {
             }
             let mut failure = Failure::new(step_message(name, cause));
             if let Some(span) = span {
-                failure = failure.detail(place::show(source, *span));
+                let annotation = place::annotation(source, *span, Level::Error, &step_message(name, cause));
+                failure = failure.detail(place::show(source, *span)).at(annotation);
             }
             match &**cause {
                 Error::Command { tail, .. } if !tail.is_empty() => {
@@ -76,14 +77,17 @@ fn dockerfile(findings: &[builder::dockerfile::Diagnostic], source: &Source) -> 
         let message = format!("`{}` has {} errors", source.name, findings.len());
         let shown = findings.iter().take(place::SHOWN);
         let failure = shown.fold(Failure::new(message), |failure, finding| {
-            failure.detail(place::diagnostic(source, finding))
+            failure.detail(place::diagnostic(source, finding)).at(place::annotated(source, finding))
         });
         return match findings.len().checked_sub(place::SHOWN) {
             None | Some(0) => failure,
             Some(more) => failure.note(format!("{more} more are not shown")),
         };
     };
-    Failure::new(printable(&only.message)).detail(place::show(source, only.span)).hint(only.help.clone())
+    Failure::new(printable(&only.message))
+        .detail(place::show(source, only.span))
+        .at(place::annotated(source, only))
+        .hint(only.help.clone())
 }
 
 /// What each rung of isolation was refused for: as `rbuild doctor` says it.

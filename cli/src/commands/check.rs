@@ -9,6 +9,7 @@ use crate::args::build::BuildArgs;
 use crate::args::call::Format;
 use crate::failure::{Failure, Result};
 use crate::findings::Findings;
+use crate::place;
 
 /// Says what is wrong or doubtful in the Dockerfile, on standard output. Findings make it fail, as in Docker, unless
 /// `ignore_status`.
@@ -25,6 +26,8 @@ pub(super) async fn run(
         .map_err(|error| Failure::of(&error).hint(error.hint()))?;
     let findings = Findings { source: &request.dockerfile, list: &checked.findings };
     print(&findings.render(format))?;
+    let annotated = |finding| place::annotated(&request.dockerfile, finding);
+    context.annotate(&checked.findings.iter().map(annotated).collect::<Vec<_>>());
     for message in checked.unused_arguments {
         tell(&format!("warning: {message}"));
     }

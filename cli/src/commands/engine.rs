@@ -26,7 +26,7 @@ pub(super) fn open_with(
     isolation: Isolation,
 ) -> Result<(Engine, Arc<dyn Renderer>)> {
     let terminal = progress::terminal(context.environment.text("TERM"));
-    let renderer = Kind::new(ProgressArg::Auto, quiet, terminal).start();
+    let renderer = Kind::new(ProgressArg::Auto, quiet, terminal).start(context.environment.ci());
     let engine = telling(context, isolation, renderer.clone())?;
     Ok((engine, renderer))
 }

@@ -2,15 +2,23 @@
 
 use builder::Outcome;
 use jiff::Timestamp;
-use serde_json::json;
+use layer_store::config::History;
+use layer_store::manifest::ManifestContent;
+use serde_json::{Value, json};
 
 use super::{Context, print};
 use crate::args::image::HistoryArgs;
 use crate::builds::{self, Build};
 use crate::catalog;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::progress::{Ending, printable, shortened};
-use crate::{size, table};
+use crate::{size, table, template};
+
+/// What `docker history` prints.
+const DOCKERS_TABLE: &str = "table {{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
+/// What stands above columns whose field has another name.
+const HEADERS: [(&str, &str); 4] =
+    [("ID", "IMAGE"), ("CreatedSince", "CREATED"), ("CreatedAt", "CREATED AT"), ("CreatedBy", "CREATED BY")];
 
 /// Prints the steps that made an image, or the builds of the past.
 pub(super) fn run(context: &Context, args: &HistoryArgs) -> Result<()> {
@@ -30,7 +38,14 @@ fn of_builds(context: &Context, args: &HistoryArgs) -> Result<()> {
         let object = |build: &Build| format!("{}\n", json!({"id": build.id, "build": build.journal}));
         return print(&builds.iter().map(object).collect::<String>());
     }
-    let rows: Vec<[String; 6]> = builds
+    if args.format != "table" {
+        return Err(Failure::usage(format!(
+            "builds are listed as `table` or `json`, not as `{}`",
+            args.format
+        )));
+    }
+    let time = |millis| size::short_duration(std::time::Duration::from_millis(millis));
+    let rows: Vec<[String; 7]> = builds
         .iter()
         .map(|build| {
             let Some(journal) = &build.journal else {
@@ -38,6 +53,7 @@ fn of_builds(context: &Context, args: &HistoryArgs) -> Result<()> {
                 return [
                     build.id.clone(),
                     "unfinished".to_owned(),
+                    unknown(),
                     unknown(),
                     unknown(),
                     unknown(),
@@ -53,31 +69,28 @@ fn of_builds(context: &Context, args: &HistoryArgs) -> Result<()> {
             [
                 build.id.clone(),
                 result.to_owned(),
-                size::short_duration(std::time::Duration::from_millis(journal.elapsed_ms)),
+                time(journal.elapsed_ms),
+                time(journal.waited_ms()),
                 journal.count(&Outcome::Done).to_string(),
                 journal.count(&Outcome::Cached).to_string(),
                 printable(&names),
             ]
         })
         .collect();
-    print(&table::columns(["BUILD", "RESULT", "TIME", "RAN", "CACHED", "NAMES"], &rows))
+    print(&table::columns(["BUILD", "RESULT", "TIME", "WAITED", "RAN", "CACHED", "NAMES"], &rows))
 }
 
 /// The steps that made an image, the last one first, in Docker's columns.
 fn of_image(context: &Context, args: &HistoryArgs, name: &str) -> Result<()> {
     let store = context.store()?;
     let image = catalog::find(&store, name)?;
-    let id = if args.no_trunc { image.id.to_string() } else { image.id.short() };
-    if args.quiet {
-        return print(&format!("{id}\n"));
-    }
     let manifest = image.manifest(&store);
     let blobs = match manifest.map(|manifest| manifest.content) {
-        Some(layer_store::manifest::ManifestContent::Image { layers, .. }) => layers,
+        Some(ManifestContent::Image { layers, .. }) => layers,
         _ => Vec::new(),
     };
     let mut layers = image.config.rootfs.diff_ids.iter().enumerate();
-    let mut rows: Vec<[String; 5]> = image
+    let mut steps: Vec<Value> = image
         .config
         .history
         .iter()
@@ -87,30 +100,35 @@ fn of_image(context: &Context, args: &HistoryArgs, name: &str) -> Result<()> {
                 let blob = || blobs.get(at).map_or(0, |blob| blob.size);
                 catalog::layer_size(&store, diff_id).unwrap_or_else(blob)
             });
-            let created: Option<Timestamp> = step.created.as_deref().and_then(|text| text.parse().ok());
-            let age = created.map_or_else(
-                || "N/A".to_owned(),
-                |created| {
-                    size::ago(u64::try_from(Timestamp::now().duration_since(created).as_secs()).unwrap_or(0))
-                },
-            );
-            let by = printable(step.created_by.as_deref().unwrap_or_default()).replace('\t', " ");
-            let by = if args.no_trunc { by } else { shortened(&by, 45) };
-            let comment = printable(step.comment.as_deref().unwrap_or_default());
-            ["<missing>".to_owned(), age, by, size::bytes(bytes), comment]
+            described(step, bytes, args)
         })
         .collect();
-    if let Some(last) = rows.last_mut() {
-        last[0] = id;
+    if let Some(last) = steps.last_mut() {
+        last["ID"] = json!(if args.no_trunc { image.id.to_string() } else { image.id.short() });
     }
-    rows.reverse();
-    if args.format == "json" {
-        let object = |[id, age, by, size, comment]: &[String; 5]| {
-            let object =
-                json!({"ID": id, "CreatedSince": age, "CreatedBy": by, "Size": size, "Comment": comment});
-            format!("{object}\n")
-        };
-        return print(&rows.iter().map(object).collect::<String>());
-    }
-    print(&table::columns(["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"], &rows))
+    steps.reverse();
+    let format = match (args.quiet, args.format.as_str()) {
+        (true, _) => "{{.ID}}",
+        (false, "table") => DOCKERS_TABLE,
+        (false, format) => format,
+    };
+    print(&template::rows(format, &HEADERS, &steps).map_err(Failure::usage)?)
+}
+
+/// A step of an image, in the fields of `docker history --format`. Only the last one has an id.
+fn described(step: &History, bytes: u64, args: &HistoryArgs) -> Value {
+    let created: Option<Timestamp> = step.created.as_deref().and_then(|text| text.parse().ok());
+    let at = created.map_or_else(|| "N/A".to_owned(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+    let seconds = created.map(|created| Timestamp::now().duration_since(created).as_secs());
+    let since =
+        seconds.map_or_else(|| "N/A".to_owned(), |seconds| size::ago(u64::try_from(seconds).unwrap_or(0)));
+    let by = printable(step.created_by.as_deref().unwrap_or_default()).replace('\t', " ");
+    json!({
+        "ID": "<missing>",
+        "CreatedAt": at,
+        "CreatedSince": if args.human { &since } else { &at },
+        "CreatedBy": if args.no_trunc { by } else { shortened(&by, 45) },
+        "Size": if args.human { size::bytes(bytes) } else { bytes.to_string() },
+        "Comment": printable(step.comment.as_deref().unwrap_or_default()),
+    })
 }

@@ -13,6 +13,9 @@ use crate::{size, table, template};
 
 /// What stands for a name, tag or digest that there is not.
 const NO_NAME: &str = "<none>";
+/// What stands above columns whose field has another name.
+const HEADERS: [(&str, &str); 3] =
+    [("ID", "IMAGE ID"), ("CreatedSince", "CREATED"), ("CreatedAt", "CREATED AT")];
 
 /// Lists images in Docker's columns.
 pub(super) fn run(context: &Context, args: &ImagesArgs) -> Result<()> {
@@ -34,19 +37,8 @@ pub(super) fn run(context: &Context, args: &ImagesArgs) -> Result<()> {
     match args.format.as_deref() {
         None | Some("table") => print(&table(&rows, args)),
         Some(format) => {
-            let mut text = String::new();
-            for row in &rows {
-                let value = row.value(args.no_trunc);
-                let line = if format == "json" {
-                    value.to_string()
-                } else {
-                    template::render(format.strip_prefix("table ").unwrap_or(format), &value)
-                        .map_err(Failure::usage)?
-                };
-                text.push_str(&line);
-                text.push('\n');
-            }
-            print(&text)
+            let values: Vec<_> = rows.iter().map(|row| row.value(args.no_trunc)).collect();
+            print(&template::rows(format, &HEADERS, &values).map_err(Failure::usage)?)
         }
     }
 }

@@ -12,6 +12,8 @@ mod du;
 mod engine;
 mod history;
 mod images;
+mod import;
+mod info;
 mod inside;
 mod inspect;
 mod kaniko;
@@ -49,6 +51,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::{Cli, Command, GlobalArgs};
 use crate::failure::{Exit, Failure, Result};
+use crate::progress::{Annotation, Ci};
 use crate::settings::{self, Environment};
 
 /// What every command has.
@@ -73,6 +76,22 @@ impl Context {
             Failure::from(error).hint("`--root` or `RBUILD_ROOT` names a directory that may be written")
         })?;
         Ok(Arc::new(store))
+    }
+}
+
+impl Context {
+    /// Has the code host in whose log this is read show places beside its files.
+    fn annotate(&self, annotations: &[Annotation]) {
+        if self.environment.ci() != Ci::GitHub {
+            return;
+        }
+        for annotation in annotations {
+            let mut annotation = annotation.clone();
+            if let Some((file, ..)) = &mut annotation.place {
+                *file = self.environment.in_repository(file);
+            }
+            tell(&annotation.line());
+        }
     }
 }
 
@@ -102,7 +121,10 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         // Whatever failed because it was stopped, it was the signal.
         Err(failure) => match context.status.get() {
             Some(status) => failure.exit(*status).report(),
-            None => failure.report(),
+            None => {
+                context.annotate(&failure.annotations());
+                failure.report()
+            }
         },
     }
 }
@@ -129,6 +151,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Diff(args) => diff::run(context, &args).await,
         Command::Save(args) => save::run(context, &args).await,
         Command::Load(args) => load::run(context, &args).await,
+        Command::Import(args) => import::run(context, &args).await,
         Command::Pull(args) => pull::run(context, &args).await,
         Command::Push(args) => push::run(context, &args).await,
         Command::Toolkit(command) => toolkit::run(context, command).await,
@@ -139,6 +162,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Du(args) => du::run(context, &args),
         Command::Store(command) => store::run(context, &command).await,
         Command::Doctor(args) => doctor::run(context, &args).await,
+        Command::Info(args) => info::run(context, &args).await,
         Command::Completion(args) => completion::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Version => version::run(context),

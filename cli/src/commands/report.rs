@@ -10,7 +10,7 @@ use crate::args::builds::ReportArgs;
 use crate::builds::{self, Build};
 use crate::catalog;
 use crate::failure::{Failure, Result};
-use crate::progress::{Ending, Journal};
+use crate::progress::{Ending, Journal, StepRecord};
 use crate::size;
 
 const STYLE: &str = include_str!("report.css");
@@ -58,11 +58,13 @@ fn summary(html: &mut String, id: &str, journal: &Journal) {
     let _ = writeln!(
         html,
         "<p class=\"summary {result}\"><b id=\"result\">{result}</b> in <b id=\"elapsed\">{}</b>: \
-         <span id=\"ran\">{}</span> ran, <span id=\"cached\">{}</span> cached</p>\n\
+         <span id=\"ran\">{}</span> ran, <span id=\"cached\">{}</span> cached, \
+         <span id=\"waited\">{}</span> waited</p>\n\
          <p class=\"small\">build {} began {}{}</p>",
         time(journal.elapsed_ms),
         journal.count(&Outcome::Done),
         journal.count(&Outcome::Cached),
+        time(journal.waited_ms()),
         escaped(id),
         escaped(&journal.started),
         journal.image.as_ref().map(|image| format!(", image {}", escaped(image))).unwrap_or_default(),
@@ -72,12 +74,22 @@ fn summary(html: &mut String, id: &str, journal: &Journal) {
     }
 }
 
-/// A bar for each step, on one scale. What was cached took no time, and stands as a mark.
+/// A bar for each step, on one scale, behind a paler one for the time that it waited. What was cached took no time, and
+/// stands as a mark.
 fn timeline(html: &mut String, journal: &Journal) {
     html.push_str("<h2>Steps</h2>\n<table id=\"steps\">\n");
-    let end = |step: &crate::progress::StepRecord| step.started_ms + step.elapsed_ms;
+    let end = |step: &StepRecord| step.started_ms + step.elapsed_ms;
     let whole = journal.steps.iter().map(end).max().unwrap_or(0).max(journal.elapsed_ms).max(1);
     let share = |part: u64| 100 * part.min(whole) / whole;
+    html.push_str("<tr><th></th><th></th><th></th><th>took</th><th>waited</th><th></th></tr>\n");
+    let waited = |step: &StepRecord| {
+        let from = step.started_ms.saturating_sub(step.waited_ms);
+        let (left, width) = (share(from), share(step.started_ms) - share(from));
+        if step.waited_ms == 0 {
+            return String::new();
+        }
+        format!("<i class=\"wait\" style=\"left:{left}%;width:{width}%\"></i>")
+    };
     for step in &journal.steps {
         let outcome = match step.outcome {
             Outcome::Done => "done",
@@ -87,11 +99,13 @@ fn timeline(html: &mut String, journal: &Journal) {
         };
         let _ = writeln!(
             html,
-            "<tr class=\"{outcome}\"><td>{}</td><td class=\"name\">{}</td><td>{outcome}</td><td>{}</td>\
-             <td class=\"lane\"><i style=\"left:{}%;width:{}%\"></i></td></tr>",
+            "<tr class=\"{outcome}\"><td>{}</td><td class=\"name\">{}</td><td>{outcome}</td><td>{}</td><td>{}</td>\
+             <td class=\"lane\">{}<i style=\"left:{}%;width:{}%\"></i></td></tr>",
             step.number,
             escaped(&step.name),
             time(step.elapsed_ms),
+            if step.waited_ms == 0 { String::new() } else { time(step.waited_ms) },
+            waited(step),
             share(step.started_ms),
             share(step.elapsed_ms),
         );
@@ -162,7 +176,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::{LayerRecord, StepRecord};
+    use crate::progress::LayerRecord;
 
     #[test]
     fn a_page_shows_what_ran_and_runs_nothing() {
@@ -171,6 +185,7 @@ mod tests {
             name: name.to_owned(),
             started_ms,
             elapsed_ms,
+            waited_ms: started_ms / 2,
             outcome,
         };
         let journal = Journal {
@@ -192,7 +207,8 @@ mod tests {
         for expected in [
             "<b id=\"result\">failed</b> in <b id=\"elapsed\">1.0s</b>",
             "RUN &lt;script&gt;alert(1)&lt;/script&gt;",
-            "left:10%;width:50%",
+            "<i class=\"wait\" style=\"left:5%;width:5%\"></i><i style=\"left:10%;width:50%\">",
+            "<span id=\"waited\">50ms</span>",
             "<td>2MB</td>",
         ] {
             assert!(page.contains(expected), "{expected}:\n{page}");

@@ -54,6 +54,9 @@ pub(crate) struct StepRecord {
     /// Milliseconds after the build began.
     pub(crate) started_ms: u64,
     pub(crate) elapsed_ms: u64,
+    /// How long it stood ready before it began, in milliseconds: for its turn, or for another process at the same step.
+    #[serde(default)]
+    pub(crate) waited_ms: u64,
     pub(crate) outcome: Outcome,
 }
 
@@ -132,9 +135,15 @@ impl Reporter for Recorder {
                     name,
                     started_ms,
                     elapsed_ms: 0,
+                    waited_ms: 0,
                     outcome: Outcome::Cancelled,
                 };
                 state.steps.insert(step, record);
+            }
+            Event::StepWaited { step, waited } => {
+                if let Some(record) = state.steps.get_mut(&step) {
+                    record.waited_ms = millis(waited);
+                }
             }
             Event::StepFinished { step, outcome, elapsed } => {
                 if let Some(record) = state.steps.get_mut(&step) {
@@ -164,6 +173,11 @@ impl Journal {
         serde_json::from_slice(&fs::read(log.with_extension("json")).ok()?).ok()
     }
 
+    /// How long its steps stood ready in all, in milliseconds.
+    pub(crate) fn waited_ms(&self) -> u64 {
+        self.steps.iter().map(|step| step.waited_ms).sum()
+    }
+
     /// How many steps ended so.
     pub(crate) fn count(&self, outcome: &Outcome) -> usize {
         self.steps.iter().filter(|step| step.outcome == *outcome).count()
@@ -184,6 +198,8 @@ mod tests {
         for (number, outcome) in [(1, Some(Outcome::Cached)), (2, Some(Outcome::Done)), (3, None)] {
             recorder.event(Event::StepStarted { step: StepId(number), name: format!("step {number}") });
             if let Some(outcome) = outcome {
+                let waited = Duration::from_millis(3);
+                recorder.event(Event::StepWaited { step: StepId(number), waited });
                 let elapsed = Duration::from_millis(5);
                 recorder.event(Event::StepFinished { step: StepId(number), outcome, elapsed });
             }
@@ -197,6 +213,7 @@ mod tests {
         let journal = recorder.finish(end);
         let outcomes: Vec<&Outcome> = journal.steps.iter().map(|step| &step.outcome).collect();
         assert_eq!(outcomes, [&Outcome::Cached, &Outcome::Done, &Outcome::Cancelled]);
+        assert_eq!((journal.steps[1].waited_ms, journal.waited_ms()), (3, 6));
         let place = tempfile::tempdir().unwrap();
         let log = place.path().join("x.log");
         assert_eq!(Journal::read(&log), None);

@@ -1,5 +1,6 @@
 //! Shows a build while it runs: renderers over [`builder::Event`].
 
+mod ci;
 mod journal;
 mod lines;
 mod log_file;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use builder::{Event, Reporter};
 
+pub(crate) use ci::{Annotation, Ci};
 pub(crate) use journal::{End, Ending, Journal, LayerRecord, Recorder, StepRecord};
 pub(crate) use lines::{printable, printable_lines, shortened};
 pub(crate) use log_file::LogFile;
@@ -49,11 +51,11 @@ impl Kind {
         }
     }
 
-    /// The renderer, on standard error.
-    pub(crate) fn start(self) -> Arc<dyn Renderer> {
+    /// The renderer, on standard error. Lines go into groups of the service whose log they are for.
+    pub(crate) fn start(self, ci: Ci) -> Arc<dyn Renderer> {
         match self {
             Self::Live => Arc::new(Live::start(indicatif::ProgressDrawTarget::stderr(), None)),
-            Self::Plain => Arc::new(Plain::new(io::stderr())),
+            Self::Plain => Arc::new(Plain::new(io::stderr(), ci)),
             Self::Quiet => Arc::new(Silent),
             Self::RawJson => Arc::new(RawJson::new(io::stderr())),
         }

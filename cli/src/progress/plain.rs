@@ -1,4 +1,5 @@
-//! `--progress plain`: lines as they come, as BuildKit writes them, for pipes and logs.
+//! `--progress plain`: lines as they come, as BuildKit writes them, for pipes and logs. In the log of a service that can
+//! fold lines, what a step writes is a group.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -8,8 +9,8 @@ use std::time::{Duration, Instant};
 use builder::event::{Event, Outcome, Reporter, StepId};
 use layer_store::Digest;
 
-use super::Renderer;
 use super::lines::LineBuffer;
+use super::{Ci, Renderer};
 use crate::size;
 
 /// How often a transfer that goes on is mentioned.
@@ -24,6 +25,10 @@ struct State<W> {
     transfers: HashMap<Digest, Instant>,
     /// The step that the last line was about.
     current: Option<StepId>,
+    ci: Ci,
+    /// The group that is open, and how many there were.
+    group: Option<String>,
+    groups: usize,
 }
 
 struct Step {
@@ -34,9 +39,10 @@ struct Step {
 
 impl<W: Write + Send> Plain<W> {
     /// A renderer that writes to `output`.
-    pub(crate) fn new(output: W) -> Self {
+    pub(crate) fn new(output: W, ci: Ci) -> Self {
         let (steps, transfers) = (HashMap::new(), HashMap::new());
-        Self(Mutex::new(State { output, steps, transfers, current: None }))
+        let state = State { output, steps, transfers, current: None, ci, group: None, groups: 0 };
+        Self(Mutex::new(state))
     }
 
     fn state(&self) -> MutexGuard<'_, State<W>> {
@@ -71,6 +77,7 @@ impl<W: Write> State<W> {
                 let rest = self.steps.get_mut(&step).and_then(|known| known.line.flush());
                 self.print(step, rest.as_slice())?;
                 self.turn_to(step)?;
+                self.close()?;
                 let StepId(number) = step;
                 match outcome {
                     Outcome::Done => writeln!(self.output, "#{number} DONE {}", size::duration(elapsed))?,
@@ -115,6 +122,12 @@ impl<W: Write> State<W> {
         }
         self.turn_to(step)?;
         let StepId(number) = step;
+        if self.ci != Ci::None && self.group.is_none() {
+            self.groups += 1;
+            let name = format!("rbuild_{}", self.groups);
+            self.ci.open(&mut self.output, &name, &format!("#{number} output"))?;
+            self.group = Some(name);
+        }
         let started = self.steps.get(&step).map_or_else(Instant::now, |known| known.started);
         for line in lines {
             writeln!(self.output, "#{number} {:.3} {line}", started.elapsed().as_secs_f64())?;
@@ -137,9 +150,18 @@ impl<W: Write> State<W> {
 
     fn leave(&mut self) -> std::io::Result<()> {
         if let Some(StepId(number)) = self.current.take() {
+            self.close()?;
             writeln!(self.output, "#{number} ...\n")?;
         }
         Ok(())
+    }
+
+    /// Ends the group of the step's output, if it wrote any.
+    fn close(&mut self) -> std::io::Result<()> {
+        match self.group.take() {
+            Some(name) => self.ci.close(&mut self.output, &name),
+            None => Ok(()),
+        }
     }
 }
 
@@ -150,7 +172,11 @@ mod tests {
     use super::*;
 
     fn shown(events: impl IntoIterator<Item = Event>) -> String {
-        let plain = Plain::new(Vec::new());
+        shown_in(Ci::None, events)
+    }
+
+    fn shown_in(ci: Ci, events: impl IntoIterator<Item = Event>) -> String {
+        let plain = Plain::new(Vec::new(), ci);
         for event in events {
             plain.event(event);
         }
@@ -218,6 +244,61 @@ mod tests {
 
         warning: something
         ");
+    }
+
+    #[test]
+    fn what_a_step_writes_is_a_group() {
+        let events = || {
+            [
+                started(1, "FROM busybox:1"),
+                finished(1, Outcome::Cached),
+                started(2, "RUN make"),
+                output(2, "cc a.c\n"),
+                started(3, "RUN check"),
+                output(2, "cc b.c\n"),
+                finished(2, Outcome::Done),
+                finished(3, Outcome::Done),
+            ]
+        };
+        insta::assert_snapshot!(shown_in(Ci::GitHub, events()), @r"
+        #1 FROM busybox:1
+        #1 CACHED
+
+        #2 RUN make
+        ::group::#2 output
+        #2 [time] cc a.c
+        ::endgroup::
+        #2 ...
+
+        #3 RUN check
+        #3 ...
+
+        #2 RUN make
+        ::group::#2 output
+        #2 [time] cc b.c
+        ::endgroup::
+        #2 DONE 1.2s
+
+        #3 RUN check
+        #3 DONE 1.2s
+        ");
+        let text = shown_in(Ci::GitLab, events());
+        let marks: Vec<&str> = text.lines().filter(|line| line.contains("section_")).collect();
+        let mark = |line: &str| {
+            let (kind, rest) = line.trim_start_matches("\x1b[0K").split_once(':').unwrap();
+            let (time, rest) = rest.split_once(':').unwrap();
+            assert!(time.parse::<u64>().is_ok_and(|time| time > 1_700_000_000), "{line}");
+            format!("{kind}:{rest}")
+        };
+        assert_eq!(
+            marks.into_iter().map(mark).collect::<Vec<_>>(),
+            [
+                "section_start:rbuild_1\r\x1b[0K#2 output",
+                "section_end:rbuild_1\r\x1b[0K",
+                "section_start:rbuild_2\r\x1b[0K#2 output",
+                "section_end:rbuild_2\r\x1b[0K",
+            ]
+        );
     }
 
     #[test]

@@ -280,6 +280,11 @@ fn epoch(build_args: &BTreeMap<String, String>, environment: &Environment) -> Re
     Ok(Some(seconds))
 }
 
+/// The time that everything which is made now gets, in seconds, where one is set.
+pub(crate) fn source_date_epoch(environment: &Environment) -> Result<Option<i64>> {
+    epoch(&BTreeMap::new(), environment)
+}
+
 /// The platforms of the image, each once; without any that of this machine.
 fn platforms(texts: &[String]) -> Result<Vec<Platform>> {
     let mut platforms: Vec<Platform> = Vec::new();

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::progress::Ci;
+
 /// Environment variables and who the user is.
 #[derive(Clone)]
 pub(crate) struct Environment {
@@ -42,6 +44,19 @@ impl Environment {
     /// A variable's exact value, set and UTF-8, empty or not: what `--build-arg NAME` passes on.
     pub(crate) fn exact(&self, name: &str) -> Option<&str> {
         self.variables.get(&OsString::from(name)).and_then(|value| value.to_str())
+    }
+
+    /// The service in whose log this is read.
+    pub(crate) fn ci(&self) -> Ci {
+        Ci::of(|name| self.text(name) == Some("true"))
+    }
+
+    /// A file of the working directory as the repository of a GitHub job calls it.
+    pub(crate) fn in_repository(&self, file: &str) -> String {
+        let here = std::env::current_dir().unwrap_or_default().join(file);
+        let top = self.path("GITHUB_WORKSPACE");
+        let inside = top.and_then(|top| here.strip_prefix(top).ok().map(|path| path.display().to_string()));
+        inside.unwrap_or_else(|| file.to_owned())
     }
 
     /// A variable that names a path.

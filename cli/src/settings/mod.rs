@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 pub(crate) use build::{
     ContextPlace, is_url, isolation, named_addresses, network, output_packing, packing, place, request,
+    source_date_epoch,
 };
 pub(crate) use environment::Environment;
 pub(crate) use registry::{client_settings, login_file, platform};

@@ -19,6 +19,7 @@ mod kaniko;
 mod kills;
 mod lab;
 mod model;
+mod progress;
 mod real_input;
 mod run;
 mod toolkit;

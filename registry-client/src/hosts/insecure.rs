@@ -1,5 +1,6 @@
 //! Hosts that may be reached without verified TLS.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -34,6 +35,16 @@ impl InsecureHost {
             Self::Network { address, bits } => {
                 address_of(authority).is_some_and(|one| same_network(*address, one, *bits))
             }
+        }
+    }
+}
+
+impl fmt::Display for InsecureHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Host(host) => f.write_str(host),
+            Self::Network { address, bits } => write!(f, "{address}/{bits}"),
         }
     }
 }
