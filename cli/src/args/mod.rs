@@ -363,7 +363,7 @@ mod tests {
 
     #[test]
     fn a_refused_flag_says_why() {
-        let message = command("build --sbom=true .").unwrap_err();
-        assert!(message.contains("`--sbom`"), "{message}");
+        let message = command("build --policy=p.rego .").unwrap_err();
+        assert!(message.contains("`--policy`"), "{message}");
     }
 }

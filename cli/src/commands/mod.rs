@@ -2,6 +2,7 @@
 
 mod build;
 mod build_failure;
+mod build_results;
 mod cat;
 mod check;
 mod completion;

@@ -2,6 +2,7 @@
 //! environment; everything else is told.
 
 mod annotations;
+mod attest;
 mod build;
 mod cache;
 mod environment;

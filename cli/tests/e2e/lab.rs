@@ -205,6 +205,13 @@ impl Lab {
         bundle.join("rootfs")
     }
 
+    /// Removes a store beside the lab's own, whose files may belong to subordinate ids.
+    #[track_caller]
+    pub(crate) fn drop_store(&self, store: &str) {
+        let mut command = self.command(&["prune", "--all", "--force"]);
+        assert!(command.env("RBUILD_ROOT", self.path("home").join(store)).output().unwrap().status.success());
+    }
+
     /// No mount, process or half-written thing of this lab is left.
     #[track_caller]
     pub(crate) fn nothing_left(&self) {

@@ -1,6 +1,7 @@
 //! The binary against real peers: docker-registry, skopeo, umoci, buildah. Few tests, each a user's whole job; what a
 //! part does in detail is tested beside the part.
 
+mod attest;
 mod bad_input;
 mod build;
 mod cache;
@@ -10,6 +11,7 @@ mod disk;
 mod escapes;
 mod examples;
 mod exchange;
+mod hostile_cache;
 mod images;
 mod inside;
 mod interrupt;
