@@ -5,6 +5,7 @@ mod attest;
 mod bad_input;
 mod build;
 mod cache;
+mod ci;
 mod control;
 mod damage;
 mod disk;
