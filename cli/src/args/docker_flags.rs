@@ -3,7 +3,7 @@
 
 use super::flag_table::{Flag, nothing, refused, works};
 
-const ATTESTATIONS: &str =
+pub(crate) const ATTESTATIONS: &str =
     "attestations are not written yet; a signer such as cosign can attach them after the push";
 
 /// Every flag of `docker build` and `docker buildx build`, by name.

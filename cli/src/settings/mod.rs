@@ -2,6 +2,7 @@
 //! environment; everything else is told.
 
 mod annotations;
+pub(crate) mod bake;
 mod build;
 mod cache;
 mod environment;
@@ -21,6 +22,7 @@ pub(crate) use build::{
 pub(crate) use environment::Environment;
 pub(crate) use registry::{client_settings, login_file, platform};
 pub(crate) use sandbox::settings as sandbox;
+pub(crate) use values::bytes;
 
 use crate::args::GlobalArgs;
 use crate::failure::{Failure, Result};

@@ -2,6 +2,7 @@
 //! part does in detail is tested beside the part.
 
 mod bad_input;
+mod bake;
 mod build;
 mod cache;
 mod control;
