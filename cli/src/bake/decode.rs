@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::body::Attribute;
-use super::entries;
+use super::entries::{self, Entry};
 use super::fault::{Fault, Result};
 use super::target::{Group, Target};
 use super::value::Value;
@@ -95,6 +95,41 @@ impl Target {
         }
         Ok(())
     }
+}
+
+/// The value of a target's attribute as others see it: what may be written as text is an object to them. A value that
+/// is wrong stays what it is, and is told of where it stands.
+pub(crate) fn referred(name: &str, value: Value) -> Value {
+    let object = |fields: Vec<(&str, String)>| {
+        Value::Object(fields.into_iter().map(|(key, text)| (key.to_owned(), Value::String(text))).collect())
+    };
+    let entry = |entry: Entry| {
+        Value::Object(entry.into_iter().map(|(key, text)| (key, Value::String(text))).collect())
+    };
+    let list = match name {
+        "cache-from" | "cache-to" => {
+            each(&value, entries::caches, entries::entry_of).map(|all| all.into_iter().map(entry).collect())
+        }
+        "output" => {
+            each(&value, entries::outputs, entries::entry_of).map(|all| all.into_iter().map(entry).collect())
+        }
+        "attest" => each(&value, entries::attestations, entries::entry_of)
+            .map(|all| all.into_iter().map(entry).collect()),
+        "secret" => each(&value, entries::secrets, entries::secret_of).map(|all| {
+            all.into_iter()
+                .map(|one| object(vec![("id", one.id), ("src", one.src), ("env", one.env)]))
+                .collect()
+        }),
+        "ssh" => each(&value, |text| Ok(entries::agents(text)), entries::ssh_of).map(|all| {
+            let one = |one: entries::Ssh| {
+                let paths = Value::List(one.paths.into_iter().map(Value::String).collect());
+                Value::Object([("id".to_owned(), Value::String(one.id)), ("paths".to_owned(), paths)].into())
+            };
+            all.into_iter().map(one).collect()
+        }),
+        _ => return value,
+    };
+    list.map_or(value, Value::List)
 }
 
 impl Group {

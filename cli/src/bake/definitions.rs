@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::body::{self, Attribute, Block, Body};
+use super::decode;
 use super::evaluate::{Evaluator, Locals, Names};
 use super::fault::{Fault, Result};
 use super::functions::Surroundings;
@@ -295,7 +296,9 @@ impl Names for Definitions<'_> {
                 let value = self
                     .once(&key, || self.evaluator(&attribute.source, depth).value(&attribute.value, &locals));
                 match value {
-                    Ok(value) => _ = object.insert(attribute.name.clone(), value),
+                    Ok(value) => {
+                        _ = object.insert(attribute.name.clone(), decode::referred(&attribute.name, value));
+                    }
                     Err(fault) => return Some(Err(fault)),
                 }
             }
