@@ -10,6 +10,7 @@ use layer_store::{Descriptor, Digest, ImageConfig, Platform};
 use registry_client::Reference;
 use tokio_util::sync::CancellationToken;
 
+use crate::attest::{Attestations, Story};
 use crate::budget::Budget;
 use crate::cache::{CacheSettings, CacheTarget, Exporter, SharedCaches};
 use crate::check::Asked;
@@ -26,7 +27,7 @@ use crate::graph::{Graph, NodeId};
 use crate::ignore::Matcher;
 use crate::lower::{LowerOptions, Lowered, TargetImage, lower};
 use crate::output::{Output, Packing};
-use crate::resolve::{Pull, Resolver};
+use crate::resolve::{Pull, Resolver, UsedBase};
 use crate::secret::Secrets;
 use crate::solve::{Layers, OnFailure, Solver, Surroundings};
 use crate::task;
@@ -72,6 +73,12 @@ pub struct BuildRequest {
     pub squash: bool,
     /// Shared caches, and how long results last.
     pub cache: CacheSettings,
+    /// What is said of the images beside them.
+    pub attestations: Attestations,
+    /// Where archives of [`BuildRequest::archives`] were fetched from, for provenance; none for one that came otherwise.
+    pub addresses: HashMap<Digest, String>,
+    /// Whether [`Built`] describes the build in whole: the manifest, which is made for it, and the provenance.
+    pub describe: bool,
 }
 
 /// An annotation of a manifest.
@@ -92,8 +99,8 @@ pub struct Annotation {
 /// A finished build.
 #[derive(Debug, Clone)]
 pub struct Built {
-    /// The image id: the digest of the configuration. Of several platforms that of the index if one was made, else of
-    /// the first image.
+    /// The image id: the digest of the configuration. Of several platforms, or with attestations, that of the index if one
+    /// was made, else of the first image.
     pub id: Digest,
     /// The manifest or index that names the image, where one was made.
     pub manifest: Option<Descriptor>,
@@ -107,6 +114,8 @@ pub struct Built {
     pub ran: usize,
     /// What should be known about the Dockerfile.
     pub warnings: Vec<Diagnostic>,
+    /// The predicate of the provenance of each image, where the request asked for a description.
+    pub provenance: Vec<(Platform, serde_json::Value)>,
 }
 
 /// A finished image of one platform.
@@ -146,6 +155,9 @@ impl BuildRequest {
             annotations: Vec::new(),
             squash: false,
             cache: CacheSettings::default(),
+            attestations: Attestations::default(),
+            addresses: HashMap::new(),
+            describe: false,
         }
     }
 
@@ -210,7 +222,7 @@ impl Engine {
         for message in crate::check::unused_arguments(&request, parsed, &declared) {
             self.reporter.event(Event::Warning { message });
         }
-        let work = Lowering { graph: Arc::new(graph), images, also };
+        let work = Lowering { graph: Arc::new(graph), images, also, bases: resolver.used() };
         let shared = self.shared(&request);
         loop {
             match self.attempt(&request, &work, shared.clone(), budget, cancel.child_token()).await {
@@ -249,6 +261,7 @@ impl Engine {
         let (solver, indexes) =
             self.solver(request, request.epoch, work.graph.clone(), layers, around, &cancel)?;
         let solved = self.solve(&solver, request, &work.images, &work.also).await;
+        let story = Story { started: started.clone(), bases: work.bases.clone() };
         let noted = self.report(request, &solver, started);
         let saved = indexes.iter().try_for_each(|index| index.save(&self.store));
         // In a store that cannot be written the error of a failed build is the clearer one.
@@ -257,7 +270,7 @@ impl Engine {
             saved?;
         }
         let result = match solved {
-            Ok(images) => self.conclude(request, &images, &solver, &counter, &cancel).await,
+            Ok(images) => self.conclude(request, &images, &solver, &story, &counter, &cancel).await,
             Err(error) => Err(error),
         };
         // What was done is of use to others, too, when a later step failed.
@@ -276,6 +289,7 @@ impl Engine {
         request: &BuildRequest,
         images: &[FinishedImage],
         solver: &Solver,
+        story: &Story,
         counter: &Counter,
         cancel: &CancellationToken,
     ) -> Result<Built> {
@@ -287,8 +301,9 @@ impl Engine {
             cached: counter.cached.load(Ordering::Relaxed),
             ran: counter.ran.load(Ordering::Relaxed),
             warnings: Vec::new(),
+            provenance: Vec::new(),
         };
-        let finish = self.finish(request, images, solver, &mut built);
+        let finish = self.finish(request, images, solver, story, &mut built);
         tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Error::Cancelled),
@@ -332,9 +347,9 @@ impl Engine {
 
     /// The caches that the request reads, if there are any.
     pub(crate) fn shared(&self, request: &BuildRequest) -> Option<Arc<SharedCaches>> {
-        let from = &request.cache.from;
-        let shared = || Arc::new(SharedCaches::new(from, self.client.clone(), self.reporter.clone()));
-        (!from.is_empty()).then(shared)
+        let settings = &request.cache;
+        let shared = || Arc::new(SharedCaches::new(settings, self.client.clone(), self.reporter.clone()));
+        (!settings.from.is_empty()).then(shared)
     }
 
     /// Who writes to the caches of the request, if there are any.
@@ -344,7 +359,8 @@ impl Engine {
             return None;
         }
         let in_image = work.images.iter().flat_map(|image| work.graph.chain(image.node)).collect();
-        let exporter = Exporter::start(to, &in_image, &self.store, &self.client, request.packing, layers);
+        let exporter =
+            Exporter::start(&request.cache, &in_image, &self.store, &self.client, request.packing, layers);
         Some(Arc::new(exporter))
     }
 
@@ -452,6 +468,7 @@ struct Lowering {
     graph: Arc<Graph>,
     images: Vec<TargetImage>,
     also: Vec<NodeId>,
+    bases: Vec<UsedBase>,
 }
 
 /// Who a solver speaks with.

@@ -4,13 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use layer_store::manifest::media_type;
-use layer_store::{Descriptor, Digest, ImageConfig, Store};
+use layer_store::store::PlatformImage;
+use layer_store::{Descriptor, Digest, ImageConfig, Manifest, Store};
 
+use crate::attest::{Said, Story};
 use crate::build::{BuildRequest, Built, BuiltImage};
 use crate::cache::{CachePlace, CacheTarget};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::event::{Event, Outcome};
+use crate::graph::NodeId;
 use crate::image;
 use crate::lower::{HistoryEntry, TargetImage};
 use crate::output::{self, ImageLayers, Output, Packed};
@@ -21,6 +24,8 @@ use crate::task;
 
 /// An image whose layers are known.
 pub(crate) struct FinishedImage {
+    /// Its filesystem in the graph.
+    pub(crate) node: NodeId,
     /// What the caller learns.
     pub(crate) built: BuiltImage,
     /// What outputs need.
@@ -59,6 +64,7 @@ impl Engine {
         let size = config_bytes.len() as u64;
         let image_layers = self.image_layers(solver, request, &target, config_bytes, &layers);
         Ok(FinishedImage {
+            node: target.node,
             built: BuiltImage { platform: target.platform, id, size, config },
             layers: image_layers,
         })
@@ -151,13 +157,28 @@ impl Engine {
         request: &BuildRequest,
         images: &[FinishedImage],
         solver: &Solver,
+        story: &Story,
         built: &mut Built,
     ) -> Result<()> {
         self.settle(solver, images).await?;
-        if request.outputs.is_empty() || !request.tags.is_empty() {
-            self.name(request, built)?;
+        let said = self.statements(request, images, solver, story).await?;
+        if request.describe {
+            self.describe(request, images, solver, story, built);
         }
-        let written = self.outputs(request, images, solver, built).await;
+        let is_named = request.outputs.is_empty() || !request.tags.is_empty();
+        // An index has to be made for its digest, which is the id of what it names.
+        let has_index = images.len() > 1 || request.attestations.is_in_index();
+        let packed = if request.describe || (is_named && has_index) {
+            let packed = self.pack_images(request, images, solver, &said, false).await?;
+            note(&packed, built);
+            Some(packed)
+        } else {
+            None
+        };
+        if is_named {
+            self.name(request, built, packed.as_ref().filter(|_| has_index))?;
+        }
+        let written = self.outputs(request, images, solver, &said, built).await;
         // What a cache did not give is made here in the next go.
         if !matches!(written, Err(Error::SharedCache { .. })) {
             self.remember(images)?;
@@ -170,6 +191,7 @@ impl Engine {
         request: &BuildRequest,
         images: &[FinishedImage],
         solver: &Solver,
+        said: &Said,
         built: &mut Built,
     ) -> Result<()> {
         for output in &request.outputs {
@@ -183,7 +205,12 @@ impl Engine {
             };
             let begun = std::time::Instant::now();
             self.reporter.event(Event::StepStarted { step, name: name.to_owned() });
-            let result = self.produce(output, request, images, solver, built).await;
+            let holds = matches!(output, Output::Registry | Output::Oci { .. });
+            if request.attestations.is_wanted() && !holds {
+                let message = format!("{name} leaves the attestations out: it has no place for them");
+                self.reporter.event(Event::Warning { message });
+            }
+            let result = self.produce(output, request, images, solver, said, built).await;
             let outcome = if result.is_ok() { Outcome::Done } else { Outcome::Failed };
             self.reporter.event(Event::StepFinished { step, outcome, elapsed: begun.elapsed() });
             result?;
@@ -191,10 +218,18 @@ impl Engine {
         Ok(())
     }
 
-    fn name(&self, request: &BuildRequest, built: &Built) -> Result<()> {
-        let size = |image: &BuiltImage| Descriptor::new(media_type::OCI_CONFIG, image.id, image.size);
-        let configs: Vec<Descriptor> = built.images.iter().map(size).collect();
-        stored::name(&self.store, &request.tags, built.id, &configs)
+    /// Gives the images their names; with `packed` they have manifests, below an index.
+    fn name(&self, request: &BuildRequest, built: &Built, packed: Option<&Packed>) -> Result<()> {
+        let platforms = built.images.iter().enumerate().map(|(at, image)| PlatformImage {
+            config: Descriptor::new(media_type::OCI_CONFIG, image.id, image.size),
+            manifest: packed.and_then(|packed| packed.children.get(at)).map(Manifest::descriptor),
+            origin: None,
+        });
+        let index = packed.map(|packed| packed.manifest.descriptor());
+        if let Some(packed) = packed {
+            self.store.put_blob(&packed.manifest.raw)?;
+        }
+        stored::name(&self.store, &request.tags, built.id, &platforms.collect::<Vec<_>>(), index.as_ref())
     }
 
     async fn produce(
@@ -203,6 +238,7 @@ impl Engine {
         request: &BuildRequest,
         images: &[FinishedImage],
         solver: &Solver,
+        said: &Said,
         built: &mut Built,
     ) -> Result<()> {
         let local = !matches!(output, Output::Registry);
@@ -216,18 +252,17 @@ impl Engine {
             let (store, output, epoch) = (self.store.clone(), output.clone(), request.epoch);
             return task::blocking(move || output::write_filesystems(&store, &views, &output, epoch)).await;
         }
-        for image in images {
-            solver.layers().for_packing(&image.layers.diff_ids, local).await?;
-        }
-        let packed = self.pack_images(request, images, local).await?;
-        built.manifest = Some(packed.manifest.descriptor());
-        if images.len() > 1 {
-            built.id = packed.manifest.digest();
+        // An archive of Docker has one image and nothing beside it.
+        let nothing = Said::new();
+        let said = if matches!(output, Output::Docker { .. }) { &nothing } else { said };
+        let packed = self.pack_images(request, images, solver, said, local).await?;
+        if !matches!(output, Output::Docker { .. }) || !request.attestations.is_in_index() {
+            note(&packed, built);
         }
         if local {
             let (store, output, tags) = (self.store.clone(), output.clone(), request.tags.clone());
             let platform = match images {
-                [one] => Some(one.built.config.platform()),
+                [one] if packed.children.is_empty() => Some(one.built.config.platform()),
                 _ => None,
             };
             return task::blocking(move || output::write(&store, &packed, platform, &tags, &output)).await;
@@ -254,19 +289,35 @@ impl Engine {
         Ok(())
     }
 
-    /// The manifests of the images, under an index if there are several.
+    /// The manifests of the images, under an index if there are several, with what was said of them.
     async fn pack_images(
         &self,
         request: &BuildRequest,
         images: &[FinishedImage],
+        solver: &Solver,
+        said: &Said,
         local: bool,
     ) -> Result<Packed> {
+        // What is compressed anew has to be here, too.
+        for image in images {
+            solver.layers().for_packing(&image.layers.diff_ids, local || request.packing.force).await?;
+        }
         let layers: Vec<_> =
             images.iter().map(|image| (image.built.config.platform(), image.layers.clone())).collect();
         let (store, packing): (Arc<Store>, _) = (self.store.clone(), request.packing);
         let of_index = request.annotations.iter().filter(|one| one.index);
         let annotations = of_index.map(|one| (one.key.clone(), one.value.clone())).collect();
-        task::blocking(move || output::pack_all(&store, &layers, annotations, packing, local)).await
+        let pack = move || output::pack_all(&store, &layers, annotations, packing, local);
+        let packed = task::blocking(pack).await?;
+        self.attach(request, packed, said).await
+    }
+}
+
+/// Remembers what the image is called outside: several, or one with attestations, go by the digest of their index.
+fn note(packed: &Packed, built: &mut Built) {
+    built.manifest = Some(packed.manifest.descriptor());
+    if !packed.children.is_empty() {
+        built.id = packed.manifest.digest();
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Read;
 
 use layer_store::config::{History, RootFs};
 use layer_store::manifest::media_type;
+use layer_store::store::PlatformImage;
 use layer_store::{Descriptor, Digest, ImageConfig, Platform};
 use registry_client::Reference;
 
@@ -61,7 +62,8 @@ impl Engine {
         let bytes = config.to_bytes();
         let id = self.store.put_blob(&bytes)?;
         let descriptor = Descriptor::new(media_type::OCI_CONFIG, id, bytes.len() as u64);
-        stored::name(&self.store, request.tag.as_slice(), id, &[descriptor])?;
+        let platform = PlatformImage { config: descriptor, manifest: None, origin: None };
+        stored::name(&self.store, request.tag.as_slice(), id, &[platform], None)?;
         Ok(id)
     }
 

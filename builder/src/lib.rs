@@ -6,6 +6,7 @@
 //! and calls [`Engine::build`]. The crate never prints and reads neither environment variables nor the home
 //! directory: settings come in as values, events go out through [`Reporter`].
 
+pub mod attest;
 pub mod budget;
 pub mod build;
 pub mod cache;

@@ -63,6 +63,21 @@ pub struct Resolved {
     pub config: ImageConfig,
     /// The digest that the name stood for, for reports.
     pub digest: Digest,
+    /// The index that it was chosen from, if it was one.
+    pub index: Option<Digest>,
+}
+
+/// An image that a build used, as provenance names it.
+#[derive(Debug, Clone)]
+pub(crate) struct UsedBase {
+    /// The name, as it was written.
+    pub(crate) name: String,
+    /// The platform that was asked for.
+    pub(crate) platform: Platform,
+    /// What it was.
+    pub(crate) image: BaseImage,
+    /// The digest that the name stood for: that of the index where there is one.
+    pub(crate) digest: Digest,
 }
 
 /// When a registry is asked although the image is known here.
@@ -167,6 +182,23 @@ impl Resolver {
         let pending = known.get(&(ImageSource::Name(name.to_owned()), platform.clone()))?;
         Some(pending.peek()?.as_ref().ok()?.config.clone())
     }
+
+    /// The images that names stood for so far.
+    pub(crate) fn used(&self) -> Vec<UsedBase> {
+        let known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let used = known.iter().filter_map(|((source, platform), pending)| {
+            let resolved = pending.peek()?.as_ref().ok()?;
+            let name = match source {
+                ImageSource::Name(name) => name.clone(),
+                ImageSource::Layout(_) => resolved.base.name.clone(),
+                // Nobody else can have it: what it is made of is said of it.
+                ImageSource::Stored(_) => return None,
+            };
+            let digest = resolved.index.unwrap_or(resolved.digest);
+            Some(UsedBase { name, platform: platform.clone(), image: resolved.base.clone(), digest })
+        });
+        used.collect()
+    }
 }
 
 async fn resolve(
@@ -214,7 +246,9 @@ async fn resolve(
         let top = remote.index.as_ref().unwrap_or(&remote.manifest);
         adopt(store, &reference.canonical(), top, Some(&repository))?;
     }
-    assemble(name, remote.config, Some(&remote.manifest), Some(&repository), remote.manifest.digest())
+    let digest = remote.manifest.digest();
+    let resolved = assemble(name, remote.config, Some(&remote.manifest), Some(&repository), digest)?;
+    Ok(Resolved { index: remote.index.as_ref().map(Manifest::digest), ..resolved })
 }
 
 /// The configuration of an image that is in the store: the one that runs on `platform`, else any. Asks no registry.
@@ -252,7 +286,8 @@ fn from_store(
             None => None,
         };
         let digest = manifest.as_ref().map_or(image.config.digest, Manifest::digest);
-        let resolved = assemble(name, config, manifest.as_ref(), image.origin.as_deref(), digest)?;
+        let mut resolved = assemble(name, config, manifest.as_ref(), image.origin.as_deref(), digest)?;
+        resolved.index = record.index.as_ref().map(|index| index.digest);
         let whole =
             resolved.base.layers.iter().all(|layer| layer.remote.is_some() || is_here(store, &layer.diff_id));
         if whole {
@@ -310,7 +345,7 @@ pub(crate) fn assemble(
             }),
         })
         .collect();
-    Ok(Resolved { base: BaseImage { name: name.to_owned(), layers }, config, digest })
+    Ok(Resolved { base: BaseImage { name: name.to_owned(), layers }, config, digest, index: None })
 }
 
 pub(crate) fn parse_config(name: &str, bytes: &[u8]) -> Result<ImageConfig> {

@@ -50,20 +50,32 @@ pub fn adopt(store: &Store, name: &str, manifest: &Manifest, origin: Option<&str
 }
 
 /// Gives an image that was made here its names. Without one it keeps a name that nobody types, so that it is listed and
-/// collected as untagged. `configs` are the configurations of its platforms.
-pub(crate) fn name(store: &Store, tags: &[Reference], id: Digest, configs: &[Descriptor]) -> Result<()> {
+/// collected as untagged.
+pub(crate) fn name(
+    store: &Store,
+    tags: &[Reference],
+    id: Digest,
+    platforms: &[PlatformImage],
+    index: Option<&Descriptor>,
+) -> Result<()> {
     let names: Vec<String> = match tags {
         [] => vec![format!("<none>@{id}")],
         tags => tags.iter().map(Reference::canonical).collect(),
     };
-    let platform =
-        |config: &Descriptor| PlatformImage { config: config.clone(), manifest: None, origin: None };
-    let platforms: Vec<PlatformImage> = configs.iter().map(platform).collect();
     for name in names {
-        let tagged = crate::image::now();
-        store.tag(&ImageRecord { name, platforms: platforms.clone(), index: None, tagged })?;
+        let (platforms, index) = (platforms.to_vec(), index.cloned());
+        store.tag(&ImageRecord { name, platforms, index, tagged: crate::image::now() })?;
     }
     Ok(())
+}
+
+/// Whether the store has all manifests of the record's index, so that the image goes as a whole: several platforms that
+/// were built or copied here, or one with its attestations. Of an image that was pulled for one platform it has not.
+pub fn is_whole(store: &Store, record: &ImageRecord) -> Result<bool> {
+    let Some(index) = &record.index else { return Ok(record.platforms.len() > 1) };
+    let ManifestContent::Index { manifests, .. } = store.manifest(index)?.content else { return Ok(false) };
+    let mut sizes = manifests.iter().map(|manifest| store.blob_size(&manifest.digest));
+    Ok(sizes.try_fold(true, |whole, size| size.map(|size| whole && size.is_some()))?)
 }
 
 /// One image of a record; the blobs of its layers are remembered.

@@ -37,8 +37,10 @@ impl Image {
             .filter_map(|record| {
                 let reference = Reference::parse(&record.name).ok()?;
                 let known = record.platforms.iter().find(|one| one.config.digest == self.id)?;
-                // What was built here and never left has no digest in any repository.
-                known.origin.as_ref()?;
+                // What was built here and never left has no digest in any repository; an index has one that it keeps.
+                if record.index.is_none() {
+                    known.origin.as_ref()?;
+                }
                 let digest = record.index.as_ref().or(known.manifest.as_ref())?.digest;
                 Some(repository(&reference) + &format!("@{digest}"))
             })
@@ -111,23 +113,39 @@ pub(crate) fn all(store: &Store) -> Result<Vec<Image>> {
     Ok(images)
 }
 
-/// The image of a name, an id, or the beginning of an id, in that order as Docker does.
+/// The image of a name, an id, or the beginning of an id, in that order as Docker does. The digest of an index is an id
+/// too; of several platforms it means the one that suits this machine best.
 pub(crate) fn find(store: &Store, text: &str) -> Result<Image> {
     let images = all(store)?;
+    let Some(record) = whole(store, text)? else { return by_id(images, text) };
+    let host = Platform::host();
+    let best = images
+        .into_iter()
+        .filter(|image| record.platforms.iter().any(|one| one.config.digest == image.id))
+        .min_by_key(|image| image.config.platform().distance(&host).unwrap_or(usize::MAX));
+    best.ok_or_else(|| missing(text))
+}
+
+/// What stands under a name, or has an index of that digest (or the beginning of it).
+pub(crate) fn whole(store: &Store, text: &str) -> Result<Option<ImageRecord>> {
     if let Ok(reference) = Reference::parse(text)
         && let Some(record) = store.image(&reference.canonical())?
     {
-        let host = Platform::host();
-        let best = images
-            .into_iter()
-            .filter(|image| record.platforms.iter().any(|one| one.config.digest == image.id))
-            .min_by_key(|image| image.config.platform().distance(&host).unwrap_or(usize::MAX));
-        if let Some(image) = best {
-            return Ok(image);
-        }
-        return Err(missing(text));
+        return Ok(Some(record));
     }
-    by_id(images, text)
+    let Some(hex) = hex(text) else { return Ok(None) };
+    let begins = |digest: &Digest| digest.hex().starts_with(hex);
+    let records = store.images()?;
+    if records.iter().flat_map(|record| &record.platforms).any(|image| begins(&image.config.digest)) {
+        return Ok(None);
+    }
+    let has_it = |record: &ImageRecord| record.index.as_ref().is_some_and(|index| begins(&index.digest));
+    let mut found: Vec<ImageRecord> = records.into_iter().filter(has_it).collect();
+    found.dedup_by_key(|record| record.index.as_ref().map(|index| index.digest));
+    if found.len() > 1 {
+        return Err(several(text));
+    }
+    Ok(found.pop())
 }
 
 /// The name of an image as the store knows it, where `text` is one.
@@ -137,16 +155,26 @@ pub(crate) fn name(store: &Store, text: &str) -> Result<Option<String>> {
 }
 
 fn by_id(images: Vec<Image>, text: &str) -> Result<Image> {
+    let hex = hex(text);
+    let mut found = images.into_iter().filter(|image| hex.is_some_and(|hex| image.id.hex().starts_with(hex)));
+    let first = found.next().ok_or_else(|| missing(text))?;
+    if found.next().is_some() {
+        return Err(several(text));
+    }
+    Ok(first)
+}
+
+/// The digits of an id, or of the beginning of one.
+fn hex(text: &str) -> Option<&str> {
     let hex = text.strip_prefix("sha256:").unwrap_or(text);
     let is_id =
         !hex.is_empty() && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    let mut found = images.into_iter().filter(|image| is_id && image.id.hex().starts_with(hex));
-    let first = found.next().ok_or_else(|| missing(text))?;
-    if found.next().is_some() {
-        return Err(Failure::new(format!("`{text}` is the beginning of several image ids"))
-            .hint("`rbuild images --no-trunc` shows whole ids"));
-    }
-    Ok(first)
+    is_id.then_some(hex)
+}
+
+fn several(text: &str) -> Failure {
+    Failure::new(format!("`{text}` is the beginning of several image ids"))
+        .hint("`rbuild images --no-trunc` shows whole ids")
 }
 
 fn missing(text: &str) -> Failure {

@@ -209,12 +209,15 @@ mod tests {
 
     #[test]
     fn unknown_fields_survive() {
-        let json = br#"{"architecture":"amd64","os":"linux","config":{"Env":null,"Tty":true,"Healthcheck":{"Test":["NONE"]}},"rootfs":{"type":"layers","diff_ids":null},"docker_version":"20"}"#;
+        let json = br#"{"architecture":"amd64","os":"linux","config":{"Env":null,"Tty":true,"Healthcheck":{"Test":["NONE"]}},"rootfs":{"type":"layers","diff_ids":null},"docker_version":"20","x":2333330000000000277510476}"#;
         let config = ImageConfig::from_slice(json).unwrap();
         let again: Value = serde_json::from_slice(&config.to_bytes()).unwrap();
         assert_eq!(again["docker_version"], "20");
         assert_eq!(again["config"]["Tty"], true);
         assert_eq!(again["config"]["Healthcheck"]["Test"][0], "NONE");
+        assert_eq!(again["x"], serde_json::json!(2_333_330_000_000_000_277_510_476_f64));
+        let bytes = config.to_bytes();
+        assert_eq!(ImageConfig::from_slice(&bytes).unwrap().to_bytes(), bytes);
     }
 
     #[test]

@@ -222,6 +222,17 @@ impl Manifest {
         Digest::of(&self.raw)
     }
 
+    /// What an artifact says that it is; `None` of an image and of an index.
+    #[must_use]
+    pub fn artifact_type(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Kind {
+            artifact_type: Option<String>,
+        }
+        serde_json::from_slice::<Kind>(&self.raw).ok()?.artifact_type
+    }
+
     /// The descriptor that names this manifest.
     #[must_use]
     pub fn descriptor(&self) -> Descriptor {

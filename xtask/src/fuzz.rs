@@ -14,6 +14,9 @@ const TARGETS: &[(&str, &[&str])] = &[
     ),
     ("expand", &["testdata/dockerfiles/lint", "testdata/dockerfiles/parse/ok"]),
     ("ignore", &["testdata/ignore"]),
+    ("layer", &["testdata/tar/hostile"]),
+    ("documents", &["fuzz/seeds/documents"]),
+    ("registry", &["fuzz/seeds/registry", "testdata/registry"]),
 ];
 
 /// What `cargo fuzz` passes, of which stable rustc knows all but the sanitizers.
@@ -28,6 +31,8 @@ const COVERAGE: [&str; 6] = [
 
 /// Seconds of a target where nothing is said.
 const SECONDS: u64 = 60;
+/// Seconds of a target among the tests.
+const BRIEFLY: u64 = 10;
 
 /// `cargo xtask fuzz [TARGET] [--seconds N]`
 pub(crate) fn run(words: &[String]) -> Result<()> {
@@ -48,6 +53,12 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         .iter()
         .filter(|(name, _)| target.is_none_or(|wanted| wanted == *name))
         .try_for_each(|(name, seeds)| fuzz(name, seeds, seconds))
+}
+
+/// All targets, each for some seconds: that they build, and that nothing lies near what the cases show.
+pub(crate) fn briefly() -> Result<()> {
+    build()?;
+    TARGETS.iter().try_for_each(|(name, seeds)| fuzz(name, seeds, BRIEFLY))
 }
 
 fn build() -> Result<()> {

@@ -60,6 +60,8 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     tests.env("RBUILD_TEST_SKIPS", skips.canonicalize()?);
     let result = step("tests", &mut tests);
 
+    let result = result.and_then(|()| crate::fuzz::briefly());
+
     let mut skipped: Vec<String> = fs::read_to_string(&skips)?.lines().map(str::to_owned).collect();
     skipped.sort();
     skipped.dedup();

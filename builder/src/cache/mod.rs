@@ -25,7 +25,7 @@ pub(crate) use read::{Offer, SharedCaches};
 pub(crate) use write::{Exported, Exporter};
 
 /// The caches of a build.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct CacheSettings {
     /// Where results are looked for after the store, in this order.
     pub from: Vec<CachePlace>,
@@ -35,6 +35,15 @@ pub struct CacheSettings {
     pub mounts: bool,
     /// The age from which the stored result of a command is not used any more.
     pub ttl: Option<Duration>,
+    /// How long a shared cache may take to answer, before the build goes on without it.
+    pub patience: Duration,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        let (from, to) = (Vec::new(), Vec::new());
+        Self { from, to, mounts: false, ttl: None, patience: Duration::from_secs(15) }
+    }
 }
 
 /// Where a shared cache is.
@@ -81,5 +90,12 @@ fn record_tag(cache: &str, key: &layer_store::Digest) -> String {
     format!("{cache}.step-{}", &key.hex()[..40])
 }
 
-/// How long a cache may take to answer a question, before the build goes on without it.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Bytes that a cache has to move in a second; a slower one is worth nothing.
+const SLOWEST: u64 = 64 << 10;
+
+/// What a cache answers, or that it is too slow: after its patience, and the time that so many bytes may take.
+async fn within<T>(patience: Duration, bytes: u64, answer: impl Future<Output = T>) -> Result<T, String> {
+    let longest = patience + Duration::from_secs(bytes / SLOWEST);
+    let late = |_| format!("there was no answer in {} s", longest.as_secs().max(1));
+    tokio::time::timeout(longest, answer).await.map_err(late)
+}

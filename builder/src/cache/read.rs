@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use layer_store::error::chain;
 use layer_store::layout::LayoutDirectory;
@@ -12,7 +13,8 @@ use registry_client::{Client, Reference};
 use tokio::sync::OnceCell;
 
 use super::format::{self, Record};
-use super::{CachePlace, PATIENCE, record_tag};
+use super::{CachePlace, CacheSettings, record_tag, within};
+use crate::error;
 use crate::event::{Event, Reporter};
 use crate::task;
 
@@ -24,6 +26,7 @@ pub(crate) struct SharedCaches {
     sources: Vec<Source>,
     client: Arc<Client>,
     reporter: Arc<dyn Reporter>,
+    patience: Duration,
 }
 
 /// One cache.
@@ -50,16 +53,27 @@ pub(crate) struct Offer {
     pub(crate) place: CachePlace,
     /// The record.
     pub(crate) record: Record,
+    /// How long the cache may take.
+    patience: Duration,
+}
+
+impl Offer {
+    /// What comes of bringing the layer, unless it comes too slowly.
+    pub(crate) async fn in_time<T>(&self, bring: impl Future<Output = error::Result<T>>) -> error::Result<T> {
+        let brought = within(self.patience, self.record.blob.size, bring).await;
+        brought.map_err(error::Error::invalid)?
+    }
 }
 
 impl SharedCaches {
-    pub(crate) fn new(places: &[CachePlace], client: Arc<Client>, reporter: Arc<dyn Reporter>) -> Self {
+    pub(crate) fn new(settings: &CacheSettings, client: Arc<Client>, reporter: Arc<dyn Reporter>) -> Self {
         let source = |place: &CachePlace| Source {
             place: place.clone(),
             index: OnceCell::new(),
             given_up: AtomicBool::new(false),
         };
-        Self { sources: places.iter().map(source).collect(), client, reporter }
+        let sources = settings.from.iter().map(source).collect();
+        Self { sources, client, reporter, patience: settings.patience }
     }
 
     /// The record of a key, from the first cache that has one. No layer moves. Costs one question to a registry for a
@@ -69,11 +83,11 @@ impl SharedCaches {
             if source.given_up.load(Ordering::Relaxed) {
                 continue;
             }
-            match tokio::time::timeout(PATIENCE, self.ask(source, key)).await {
-                Ok(Ok(Some(record))) => return Some(Offer { place: source.place.clone(), record }),
+            let patience = self.patience;
+            match within(patience, 0, self.ask(source, key)).await {
+                Ok(Ok(Some(record))) => return Some(Offer { place: source.place.clone(), record, patience }),
                 Ok(Ok(None)) => {}
-                Ok(Err(reason)) => self.give_up(source, &reason),
-                Err(_) => self.give_up(source, &format!("there was no answer in {} s", PATIENCE.as_secs())),
+                Ok(Err(reason)) | Err(reason) => self.give_up(source, &reason),
             }
         }
         None

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use layer_store::error::chain;
 use layer_store::layout::{self, ExportImage};
-use layer_store::manifest::media_type;
+use layer_store::manifest::{ManifestContent, media_type};
 use layer_store::{Descriptor, Digest, Manifest, Platform, Store};
 use registry_client::{Client, PushRequest, Reference};
 use tokio::sync::mpsc;
@@ -15,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::format::{self, Record};
 use super::read::read_registry;
-use super::{CachePlace, CacheTarget, Offer, record_tag};
+use super::{CachePlace, CacheSettings, CacheTarget, Offer, record_tag, within};
 use crate::error::{Error, Result};
 use crate::graph::NodeId;
 use crate::output::Packing;
@@ -53,7 +54,7 @@ impl Exporter {
     /// An exporter to `targets`; nothing where none is a cache of its own. `in_image` are the nodes whose layers are part
     /// of an image.
     pub(crate) fn start(
-        targets: &[CacheTarget],
+        settings: &CacheSettings,
         in_image: &HashSet<NodeId>,
         store: &Arc<Store>,
         client: &Arc<Client>,
@@ -61,7 +62,7 @@ impl Exporter {
         layers: &Layers,
     ) -> Self {
         let mut writers = Vec::new();
-        for target in targets {
+        for target in &settings.to {
             let CacheTarget::Place { place, all_steps } = target else { continue };
             let (sender, receiver) = mpsc::unbounded_channel();
             let writer = Writer {
@@ -69,6 +70,7 @@ impl Exporter {
                 client: client.clone(),
                 layers: layers.clone(),
                 packing,
+                patience: settings.patience,
                 only: (!all_steps).then(|| in_image.clone()),
             };
             let task = tokio::spawn(writer.run(place.clone(), receiver));
@@ -102,6 +104,7 @@ struct Writer {
     client: Arc<Client>,
     layers: Layers,
     packing: Packing,
+    patience: Duration,
     only: Option<HashSet<NodeId>>,
 }
 
@@ -131,7 +134,7 @@ impl Writer {
         mut receiver: mpsc::UnboundedReceiver<Exported>,
     ) -> std::result::Result<usize, String> {
         let tag = reference.tag().unwrap_or("latest").to_owned();
-        let known = read_registry(&self.client, reference).await?;
+        let known = self.read(reference).await?;
         if let Some((_, false)) = known {
             return Err("an image has that name; a cache needs one of its own".to_owned());
         }
@@ -157,7 +160,7 @@ impl Writer {
             return Ok(0);
         }
         // Others may have written meanwhile; what two writers overlook of each other stands under its own tag.
-        if let Ok(Some((records, true))) = read_registry(&self.client, reference).await {
+        if let Ok(Some((records, true))) = self.read(reference).await {
             for record in records {
                 all.entry(record.key).or_insert(record);
             }
@@ -171,6 +174,11 @@ impl Writer {
         Ok(own.len())
     }
 
+    /// As [`read_registry`], from a registry that answers in time.
+    async fn read(&self, reference: &Reference) -> std::result::Result<Option<(Vec<Record>, bool)>, String> {
+        within(self.patience, 0, read_registry(&self.client, reference)).await?
+    }
+
     async fn push(
         &self,
         reference: &Reference,
@@ -181,8 +189,13 @@ impl Writer {
         let store = self.store.clone();
         let put = task::blocking(move || Ok(store.put_blob(&config)?));
         put.await.map_err(|error| chain(&error))?;
+        let blobs = match &manifest.content {
+            ManifestContent::Image { layers, .. } => layers.iter().map(|layer| layer.size).sum(),
+            ManifestContent::Index { .. } => 0,
+        };
         let request = PushRequest { manifests: vec![manifest], origins, ..PushRequest::default() };
-        self.client.push(reference, &self.store, request).await.map_err(|error| chain(&error))?;
+        let push = self.client.push(reference, &self.store, request);
+        within(self.patience, blobs, push).await?.map_err(|error| chain(&error))?;
         Ok(())
     }
 
@@ -193,7 +206,7 @@ impl Writer {
         target: Option<&Reference>,
     ) -> std::result::Result<(Record, BTreeMap<Digest, Reference>), String> {
         let (store, packing, diff_id) = (self.store.clone(), self.packing, exported.diff_id);
-        let (blob, origins) = if let Some(Offer { place, record }) = self.layers.offered(&diff_id) {
+        let (blob, origins) = if let Some(Offer { place, record, .. }) = self.layers.offered(&diff_id) {
             let mut origins = BTreeMap::new();
             if let (CachePlace::Registry(from), Some(_)) = (&place, target) {
                 origins.insert(record.blob.digest, from.clone());

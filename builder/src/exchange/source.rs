@@ -14,7 +14,7 @@ use registry_client::{Reference, Repository, Supply};
 use super::Location;
 use crate::Engine;
 use crate::error::{Error, Result};
-use crate::output::{ImageLayers, Packing};
+use crate::output::{ImageLayers, Packing, origin};
 use crate::task;
 
 /// Images, and where their parts are.
@@ -103,7 +103,12 @@ impl Engine {
         let origins = record.platforms.iter().filter_map(|image| image.origin.as_deref()?.parse().ok());
         let known: Vec<Reference> = origins.collect();
         let top = match &record.index {
-            Some(index) => store.manifest(index)?,
+            Some(index) => {
+                for image in &record.platforms {
+                    supply.origins.extend(origins_of(store, &image.config.digest)?);
+                }
+                store.manifest(index)?
+            }
             None => {
                 let mut manifests = Vec::new();
                 for image in &record.platforms {
@@ -127,6 +132,17 @@ impl Engine {
         let name = Some(record.name).filter(|name| !name.is_empty());
         Ok(Opened { supply, images: vec![OpenedImage { top, name }] })
     }
+}
+
+/// The repositories that are known to have the layers of an image, by blob.
+fn origins_of(store: &Store, config: &Digest) -> Result<BTreeMap<Digest, Reference>> {
+    let mut origins = BTreeMap::new();
+    for diff_id in ImageLayers::of(store.read_blob(config, DOCUMENT_LIMIT)?)?.diff_ids {
+        for blob in store.known_blobs(&diff_id)? {
+            origins.extend(origin(&blob).map(|place| (blob.digest, place)));
+        }
+    }
+    Ok(origins)
 }
 
 /// The only manifest, or an index of several.
@@ -153,6 +169,12 @@ fn find(store: &Store, text: &str) -> Result<ImageRecord> {
     let hex = text.strip_prefix("sha256:").unwrap_or(text);
     let mut found: BTreeMap<Digest, ImageRecord> = BTreeMap::new();
     for record in store.images()? {
+        if let Some(index) = &record.index
+            && hex.len() >= 4
+            && index.digest.hex().starts_with(hex)
+        {
+            found.entry(index.digest).or_insert_with(|| record.clone());
+        }
         for image in &record.platforms {
             if hex.len() >= 4 && image.config.digest.hex().starts_with(hex) {
                 let one = ImageRecord { platforms: vec![image.clone()], index: None, ..record.clone() };
@@ -169,8 +191,13 @@ fn find(store: &Store, text: &str) -> Result<ImageRecord> {
 
 fn open_layout(path: &Path, name: Option<&str>, all: bool) -> Result<Opened> {
     let layout = LayoutDirectory::open(path)?;
-    let named: Vec<(Option<String>, Descriptor)> =
-        layout.descriptors().iter().map(|one| (name_of(one), one.clone())).collect();
+    let named: Vec<(Option<String>, Descriptor)> = layout
+        .descriptors()
+        .iter()
+        .map(|one| (name_of(one), one.clone()))
+        // What refers to an image lies beside it, and is not meant unless its digest is named.
+        .filter(|(own, one)| name.is_some() || own.is_some() || one.artifact_type.is_none())
+        .collect();
     let chosen = choose(named, name, all, path, |(name, descriptor)| (name.as_deref(), descriptor.digest))?;
     let mut images = Vec::new();
     for (name, descriptor) in chosen {

@@ -689,7 +689,7 @@ fn target(dockerfile: &Dockerfile, name: &str) -> Result<usize> {
         None if names.is_empty() => "no stage of this Dockerfile has a name".to_owned(),
         None => format!("the stages are {}", names.join(", ")),
     };
-    Err(Error::Invalid { message: format!("target stage \"{name}\" could not be found"), help: Some(help) })
+    Err(Error::Invalid { message: format!("there is no target stage `{name}`"), help: Some(help) })
 }
 
 fn first(diagnostics: &[Diagnostic]) -> &str {

@@ -9,6 +9,7 @@ use layer_store::{Descriptor, Digest, ImageConfig, Manifest, Platform, Store};
 use registry_client::Reference;
 
 use super::Packing;
+use crate::attest::Attached;
 use crate::cache::{self, CachePlace, Exported, Offer, Record};
 use crate::error::{Error, Result};
 use crate::resolve::RemoteBlob;
@@ -62,6 +63,8 @@ pub struct Packed {
     pub manifest: Manifest,
     /// Blobs that another repository is known to have: they can be mounted or fetched from there.
     pub origins: BTreeMap<Digest, Reference>,
+    /// Artifacts that refer to the manifests.
+    pub(crate) attached: Vec<Attached>,
 }
 
 /// Remembers where the blob of a base layer is, without fetching it.
@@ -102,7 +105,7 @@ pub(crate) fn pack(store: &Arc<Store>, image: &ImageLayers, packing: Packing, lo
         for blob in store.known_blobs(diff_id)? {
             origins.extend(origin(&blob).map(|origin| (blob.digest, origin)));
         }
-        if let Some(Offer { place: CachePlace::Registry(place), record }) = image.offers.get(diff_id)
+        if let Some(Offer { place: CachePlace::Registry(place), record, .. }) = image.offers.get(diff_id)
             && remote.is_none()
         {
             origins.insert(record.blob.digest, place.clone());
@@ -127,7 +130,8 @@ pub(crate) fn pack(store: &Arc<Store>, image: &ImageLayers, packing: Packing, lo
     if !carried.is_empty() {
         annotations.insert(cache::INLINE.to_owned(), cache::inline(carried));
     }
-    Ok(Packed { children: Vec::new(), manifest: Manifest::image(config, layers, annotations), origins })
+    let manifest = Manifest::image(config, layers, annotations);
+    Ok(Packed { children: Vec::new(), manifest, origins, attached: Vec::new() })
 }
 
 /// Makes the manifests of the images of several platforms, under one index with these annotations; of one image just its
@@ -152,7 +156,8 @@ pub(crate) fn pack_all(
         children.push(packed.manifest);
         origins.extend(packed.origins);
     }
-    Ok(Packed { children, manifest: Manifest::index(listed, annotations), origins })
+    let manifest = Manifest::index(listed, annotations);
+    Ok(Packed { children, manifest, origins, attached: Vec::new() })
 }
 
 /// The repository that is known to have a blob.

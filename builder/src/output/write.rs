@@ -27,8 +27,11 @@ pub fn write(
             help: Some("`type=oci` holds them all".to_owned()),
         });
     }
-    let image = ExportImage { manifest: packed.manifest.clone(), platform, names };
-    write_images(store, &[image], output)
+    let mut images = vec![ExportImage { manifest: packed.manifest.clone(), platform, names }];
+    for one in &packed.attached {
+        images.push(ExportImage { manifest: one.manifest(store)?, platform: None, names: Vec::new() });
+    }
+    write_images(store, &images, output)
 }
 
 /// Writes several images whose blobs are in the store into one archive or layout.

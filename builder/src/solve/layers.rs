@@ -188,13 +188,12 @@ impl Inner {
 
     /// Brings a layer from the shared cache that has it.
     async fn take_offer(&self, layer: Digest, offer: Offer, form: Form) -> Result<()> {
-        let Offer { place, record } = offer;
-        let blob = record.blob;
+        let (place, blob) = (offer.place.clone(), offer.record.blob.clone());
         let taken = match &place {
             CachePlace::Registry(reference) => {
                 let Descriptor { media_type, digest, size, .. } = blob;
                 let remote = RemoteBlob { media_type, digest, size, repository: reference.name() };
-                self.fetch(layer, &remote, form).await
+                offer.in_time(self.fetch(layer, &remote, form)).await
             }
             CachePlace::Directory { path, .. } => {
                 let (store, path) = (self.store.clone(), path.clone());

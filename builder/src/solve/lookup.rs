@@ -62,7 +62,7 @@ impl Solver {
     async fn look_up_shared(&self, node: &Node, key: &Digest) -> Result<Option<Lookup>> {
         let Some(shared) = &self.inner.around.shared else { return Ok(None) };
         let Some(offer) = shared.find(key).await else { return Ok(None) };
-        let Offer { place, record } = offer.clone();
+        let Offer { place, record, .. } = offer.clone();
         let (diff_id, created, name) = (record.diff_id, record.created, record.name);
         let record = StepRecord { diff_id, created, name, shared: true };
         // A time is read again when history is made of it.

@@ -32,7 +32,7 @@ use crate::copy::{Fetched, Owner};
 use crate::error::{Error, Result};
 use crate::event::{Reporter, StepId};
 use crate::explain::Verdict;
-use crate::graph::{ExecMountKind, Graph, Node, NodeId, Op};
+use crate::graph::{CopySource, ExecMountKind, Graph, Node, NodeId, Op};
 use crate::sandbox::{Sandbox, Step};
 use crate::sandbox_handle::SandboxHandle;
 use crate::secret::Secrets;
@@ -129,6 +129,8 @@ struct Inner {
     exported: Mutex<Vec<Exported>>,
     /// The cache mounts that were used, by their key: where they are, their name and their owner.
     mounts: Mutex<BTreeMap<Digest, UsedMount>>,
+    /// The commits of repositories and the digests of files that were fetched.
+    fetched: Mutex<HashMap<CopySource, String>>,
     /// The first failure: what the user sees, while the steps that it stopped only say that they were stopped.
     failure: OnceLock<Error>,
 }
@@ -150,6 +152,7 @@ impl Solver {
                 notes: notes::Notes::default(),
                 exported: Mutex::default(),
                 mounts: Mutex::default(),
+                fetched: Mutex::default(),
                 failure: OnceLock::new(),
             }),
         }
@@ -171,6 +174,16 @@ impl Solver {
     #[must_use]
     pub fn layers(&self) -> &Layers {
         &self.inner.layers
+    }
+
+    /// The graph that is solved.
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.inner.graph
+    }
+
+    /// The commits of repositories and the digests of files that were fetched so far.
+    pub(crate) fn fetched(&self) -> HashMap<CopySource, String> {
+        self.inner.fetched.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The nodes whose layers are the filesystem of `id`.

@@ -1,6 +1,6 @@
 //! Where the files of a COPY come from, and the keys that they give.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use layer_store::store::Scratch;
 use layer_store::{Digest, Store};
@@ -79,15 +79,27 @@ impl Solver {
             origins.push(match (self.origin(source, stack)?, source) {
                 (Ok(origin), _) => origin,
                 (Err(_), CopySource::Url { url, checksum, unpack }) => {
-                    Origin::Fetched(self.fetch(url, *checksum).await?, *unpack)
+                    let fetched = self.fetch(url, *checksum).await?;
+                    self.note_version(source, fetched.digest.hex());
+                    Origin::Fetched(fetched, *unpack)
                 }
-                (Err(_), CopySource::Git(git)) => Origin::Git(git.clone(), git.commit().await?),
+                (Err(_), CopySource::Git(git)) => {
+                    let commit = git.commit().await?;
+                    self.note_version(source, commit.clone());
+                    Origin::Git(git.clone(), commit)
+                }
                 (Err(Unfetched::Url(what) | Unfetched::Git(what)), _) => {
                     return Err(Error::Internal(format!("`{what}` cannot be fetched")));
                 }
             });
         }
         Ok(origins)
+    }
+
+    /// Remembers which version of a source was used, for provenance.
+    fn note_version(&self, source: &CopySource, version: String) {
+        let mut fetched = self.inner.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        fetched.insert(source.clone(), version);
     }
 
     /// Fetches a file, and checks it.

@@ -45,6 +45,12 @@ pub(crate) struct BakeArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
         value_parser = boolean)]
     pub(crate) pull: Option<bool>,
+    /// Provenance of the images, as `--provenance` of a build
+    #[arg(long, value_name = "PROVENANCE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) provenance: Option<String>,
+    /// Bill of materials of the images, as `--sbom` of a build
+    #[arg(long, value_name = "SBOM", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) sbom: Option<String>,
     /// Privilege that targets may ask for: `network.host` or `security.insecure`
     #[arg(long, value_name = "ENTITLEMENT")]
     pub(crate) allow: Vec<String>,

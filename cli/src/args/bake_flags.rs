@@ -2,8 +2,6 @@
 
 use super::flag_table::{Flag, nothing, refused, works};
 
-const ATTESTATIONS: &str = super::docker_flags::ATTESTATIONS;
-
 /// Every flag, by name.
 pub(crate) const FLAGS: &[Flag] = &[
     works("allow"),
@@ -18,10 +16,10 @@ pub(crate) const FLAGS: &[Flag] = &[
     refused("policy", true, "policies are not evaluated; check the Dockerfiles with `rbuild bake --check`"),
     works("print"),
     works("progress"),
-    refused("provenance", true, ATTESTATIONS),
+    works("provenance"),
     works("pull"),
     works("push"),
-    refused("sbom", true, ATTESTATIONS),
+    works("sbom"),
     works("set"),
     works("var"),
 ];

@@ -76,6 +76,20 @@ pub(crate) struct BuildArgs {
     /// `type=local,dest=DIR`, `type=registry`, or a directory
     #[arg(short, long, value_name = "OUTPUT")]
     pub(crate) output: Vec<String>,
+    /// Provenance beside the image: `true`, `mode=min`, `mode=max`, with `builder-id=URI` and `reproducible=true`; `false`
+    /// is the default
+    #[arg(long, value_name = "ATTRIBUTES")]
+    pub(crate) provenance: Option<String>,
+    /// Bill of materials (SPDX) beside the image, of the packages of dpkg and apk: `true` or `false`, the default
+    #[arg(long, value_name = "ATTRIBUTES")]
+    pub(crate) sbom: Option<String>,
+    /// Attestation beside the image: `type=provenance,mode=max` or `type=sbom`
+    #[arg(long, value_name = "ATTESTATION")]
+    pub(crate) attest: Vec<String>,
+    /// How attestations are stored: `index` (as BuildKit does it), `artifact` (likewise, as OCI artifacts), or `referrers`
+    /// (the image stays a plain one, and artifacts refer to it) [default: index]
+    #[arg(long, value_name = "FORM")]
+    pub(crate) attest_storage: Option<String>,
     /// Network of RUN: `default`, `host` or `none`
     #[arg(long, value_name = "MODE")]
     pub(crate) network: Option<String>,

@@ -3,15 +3,12 @@
 
 use super::flag_table::{Flag, nothing, refused, works};
 
-pub(crate) const ATTESTATIONS: &str =
-    "attestations are not written yet; a signer such as cosign can attach them after the push";
-
 /// Every flag of `docker build` and `docker buildx build`, by name.
 pub(crate) const FLAGS: &[Flag] = &[
     works("add-host"),
     works("allow"),
     works("annotation"),
-    refused("attest", true, ATTESTATIONS),
+    works("attest"),
     works("build-arg"),
     works("build-context"),
     nothing("builder", true, "there is one builder, this program"),
@@ -43,13 +40,13 @@ pub(crate) const FLAGS: &[Flag] = &[
     works("platform"),
     refused("policy", true, "policies are not evaluated; check the Dockerfile with `rbuild build --check`"),
     works("progress"),
-    refused("provenance", true, ATTESTATIONS),
+    works("provenance"),
     works("pull"),
     works("push"),
     works("quiet"),
     refused("resource", true, "name each limit by its own flag: `--memory`, `--cpu-quota`, `--cpuset-cpus`"),
     nothing("rm", false, "nothing is left behind by a step"),
-    refused("sbom", true, ATTESTATIONS),
+    works("sbom"),
     works("secret"),
     works("security-opt"),
     works("shm-size"),

@@ -57,7 +57,7 @@ pub(crate) fn arguments(flags: &'static [Flag]) -> impl Iterator<Item = Arg> {
 pub(crate) fn refusal(flags: &[Flag], matches: &ArgMatches) -> Option<String> {
     flags.iter().find_map(|flag| {
         let State::Refused(reason) = flag.state else { return None };
-        // `--provenance=false` and `--sbom=false` ask for what happens anyway.
+        // `--FLAG=false` asks for what happens anyway.
         let declined = || {
             matches
                 .get_many::<String>(flag.name)

@@ -5,8 +5,10 @@ mod bake_flags;
 pub(crate) mod build;
 pub(crate) mod builds;
 pub(crate) mod call;
-pub(crate) mod docker_flags;
+mod docker_flags;
+mod examples;
 mod flag_table;
+mod help;
 pub(crate) mod image;
 pub(crate) mod kaniko;
 mod kaniko_flags;
@@ -34,8 +36,7 @@ use call::CheckArgs;
     version,
     disable_help_subcommand = true,
     max_term_width = 100,
-    after_help = "`rbuild -t app:1.0 .` is `rbuild build -t app:1.0 .`\n\
-                  Exit status: 0 done, 1 failed, 2 wrong command line, 130 stopped by Ctrl-C"
+    after_help = "`rbuild -t app:1.0 .` is `rbuild build -t app:1.0 .`; `rbuild COMMAND --help` has examples"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -285,7 +286,7 @@ impl Command {
 /// have nothing to do.
 pub(crate) fn definition() -> clap::Command {
     let with_refused = |build: clap::Command| build.args(flag_table::arguments(docker_flags::FLAGS));
-    Cli::command()
+    let program = Cli::command()
         .mut_subcommand("build", with_refused)
         .mut_subcommand("check", |check| {
             // What is checked is mostly what lies here.
@@ -297,7 +298,8 @@ pub(crate) fn definition() -> clap::Command {
             // The last of several values counts, as in kaniko.
             kaniko.args(flag_table::arguments(kaniko_flags::FLAGS)).args_override_self(true)
         })
-        .mut_subcommand("image", |image| image.mut_subcommand("build", with_refused))
+        .mut_subcommand("image", |image| image.mut_subcommand("build", with_refused));
+    help::complete(program)
 }
 
 /// Reads a command line.
@@ -367,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_refused_flag_says_why() {
-        let message = command("build --sbom=true .").unwrap_err();
-        assert!(message.contains("`--sbom`"), "{message}");
+        let message = command("build --policy=p.rego .").unwrap_err();
+        assert!(message.contains("`--policy`"), "{message}");
     }
 }

@@ -63,6 +63,14 @@ pub(crate) fn attestations(text: &str) -> Result<Vec<Entry>, String> {
     if text.is_empty() { Ok(Vec::new()) } else { pairs(text).map(|entry| vec![entry]) }
 }
 
+/// An attestation as its own option and compose files write it: `true`, `false`, or what else is said of it.
+pub(crate) fn attestation_of(kind: &str, text: &str) -> String {
+    match crate::args::kaniko::boolean(text) {
+        Ok(wanted) => format!("type={kind},disabled={}", !wanted),
+        Err(_) => format!("type={kind},{text}"),
+    }
+}
+
 /// A secret: `id=NAME,src=FILE`.
 pub(crate) fn secrets(text: &str) -> Result<Vec<Secret>, String> {
     if text.is_empty() {

@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, build, build_failure, check, engine, outline, print, remote, tell};
+use super::{Context, build, build_failure, build_results, check, engine, outline, print, remote, tell};
 use crate::args::bake::BakeArgs;
 use crate::args::build::BuildArgs;
 use crate::args::call::{Call, Format, Method};
@@ -133,7 +133,7 @@ impl<'a> Bake<'a> {
             match outcome {
                 Ok((built, said)) => {
                     said.iter().for_each(|line| tell(line));
-                    metadata.insert(name.clone(), build::metadata(&built));
+                    metadata.insert(name.clone(), build_results::metadata(&built, None));
                 }
                 Err(Some(one)) => failure = failure.or(Some(one)),
                 Err(None) => {}

@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 use builder::output::{Destination, Output};
 use builder::{Built, Reporter};
 use registry_client::Reference;
-use serde_json::json;
 
 use super::run::Shell;
-use super::{Context, build_failure, check, engine, outline, print, remote, tell, why};
+use super::{Context, build_failure, build_results, check, engine, outline, print, remote, tell, why};
 use crate::args::build::{BuildArgs, ProgressArg};
 use crate::args::call::{Call, Format, Method};
 use crate::failure::{Failure, Result};
@@ -89,7 +88,8 @@ pub(super) async fn image(context: &Context, args: &BuildArgs) -> Result<Built> 
         }
         tell(&summary(&built, &outputs, started.elapsed()));
     }
-    write_results(args, &built)?;
+    let build = log.as_ref().and_then(|log| log.path().file_stem());
+    build_results::write(args, &built, build.map(|name| name.to_string_lossy()).as_deref())?;
     let stdout_taken = outputs.iter().any(goes_to_stdout);
     if (args.quiet || args.progress == ProgressArg::Quiet) && !stdout_taken {
         print(&format!("{}\n", built.id))?;
@@ -153,37 +153,6 @@ pub(super) fn summary(built: &Built, outputs: &[Output], elapsed: Duration) -> S
     format!("{pushed} {name} ({}) in {}: {work}", built.id.short(), size::short_duration(elapsed))
 }
 
-/// `--iidfile` and `--metadata-file`.
-fn write_results(args: &BuildArgs, built: &Built) -> Result<()> {
-    let write = |path: &std::path::Path, text: &str| {
-        std::fs::write(path, text).map_err(|error| {
-            Failure::new(format!("the image is built, but `{}` cannot be written: {error}", path.display()))
-        })
-    };
-    if let Some(path) = &args.iidfile {
-        write(path, &built.id.to_string())?;
-    }
-    if let Some(path) = &args.metadata_file {
-        let text = serde_json::to_string_pretty(&metadata(built)).map_err(|error| Failure::of(&error))?;
-        write(path, &format!("{text}\n"))?;
-    }
-    Ok(())
-}
-
-/// What a metadata file says of an image, with buildx's field names.
-pub(super) fn metadata(built: &Built) -> serde_json::Value {
-    let mut metadata = json!({"image.name": built.names.join(",")});
-    // An index has no configuration of its own.
-    if let [image] = built.images.as_slice() {
-        metadata["containerimage.config.digest"] = json!(image.id);
-    }
-    if let Some(manifest) = &built.manifest {
-        metadata["containerimage.digest"] = json!(manifest.digest);
-        metadata["containerimage.descriptor"] = json!(manifest);
-    }
-    metadata
-}
-
 #[cfg(test)]
 mod tests {
     use layer_store::Digest;
@@ -201,6 +170,7 @@ mod tests {
                 cached,
                 ran,
                 warnings: Vec::new(),
+                provenance: Vec::new(),
             };
             summary(&built, outputs, Duration::from_millis(1234))
         };

@@ -61,9 +61,11 @@ fn rows<'a>(image: &'a Image, store: &Store) -> Vec<Row<'a>> {
             let repository = reference.as_ref().map_or_else(|| NO_NAME.to_owned(), catalog::repository);
             let tag = reference.as_ref().and_then(Reference::tag).unwrap_or(NO_NAME).to_owned();
             let known = record.platforms.iter().find(|one| one.config.digest == image.id);
-            let digest = known
-                .filter(|one| one.origin.is_some())
-                .and_then(|one| record.index.as_ref().or(one.manifest.as_ref()))
+            let manifest = known.filter(|one| one.origin.is_some()).and_then(|one| one.manifest.as_ref());
+            let digest = record
+                .index
+                .as_ref()
+                .or(manifest)
                 .map_or_else(|| NO_NAME.to_owned(), |descriptor| descriptor.digest.to_string());
             Row { image, repository, tag, digest, size }
         })

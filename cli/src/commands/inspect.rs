@@ -60,8 +60,10 @@ fn describe(image: &Image, store: &Store) -> Value {
     if let Some(version) = &config.os_version {
         value["OsVersion"] = json!(version);
     }
-    if let Some(manifest) = &image.platform.manifest {
-        value["Descriptor"] = json!(manifest);
+    // As Docker has it: what the name stands for, which of several platforms is their index.
+    let index = image.records.iter().find_map(|record| record.index.as_ref());
+    if let Some(top) = index.or(image.platform.manifest.as_ref()) {
+        value["Descriptor"] = json!(top);
     }
     value
 }

@@ -3,6 +3,7 @@
 mod bake;
 mod build;
 mod build_failure;
+mod build_results;
 mod cat;
 mod check;
 mod completion;

@@ -3,6 +3,7 @@
 use builder::Engine;
 use builder::exchange::{Delivered, Location, Wish};
 use builder::output::{Packed, push};
+use builder::stored::is_whole;
 use layer_store::manifest::DOCUMENT_LIMIT;
 use layer_store::{Digest, Store};
 use registry_client::{Reference, Repository, Supply, Tree};
@@ -21,8 +22,8 @@ pub(super) async fn run(context: &Context, args: &PushArgs) -> Result<()> {
     let (engine, renderer) = engine::open(context, args.delivery.quiet)?;
     let _in_use = engine.store.in_use()?;
     let send = async {
-        if has_several(&engine.store, &args.image)? {
-            // Platforms are never dropped without being asked.
+        if goes_whole(&engine.store, &args.image)? {
+            // Platforms and attestations are never dropped without being asked.
             let opened = engine.open_images(&Location::Store(args.image.clone()), false, packing).await?;
             let wish = Wish { dry_run: args.delivery.dry_run, ..Wish::default() };
             let mut sent = engine.deliver(&opened, &Location::Registry(target.clone()), &wish).await?;
@@ -69,10 +70,11 @@ fn target(args: &PushArgs) -> Result<Reference> {
         .map_err(|error| Failure::usage(error.to_string()))
 }
 
-/// Whether images of several platforms are here under that name.
-fn has_several(store: &Store, name: &str) -> Result<bool> {
-    let Some(name) = catalog::name(store, name)? else { return Ok(false) };
-    Ok(store.image(&name)?.is_some_and(|record| record.platforms.len() > 1))
+/// Whether the name, or the digest of an index, stands for more than one image alone.
+fn goes_whole(store: &Store, text: &str) -> Result<bool> {
+    let Some(record) = catalog::whole(store, text)? else { return Ok(false) };
+    // Several platforms go together, whatever else their index names.
+    Ok(record.platforms.len() > 1 || is_whole(store, &record).map_err(|error| Failure::of(&error))?)
 }
 
 /// What would move.

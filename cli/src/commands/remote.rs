@@ -59,6 +59,9 @@ pub(super) async fn bring(
         Arrived::Archive(archive) => {
             let digest = archive.digest;
             request.archives.insert(digest, archive);
+            if let ContextPlace::Remote(address) = place {
+                request.addresses.insert(digest, address.clone());
+            }
             place_context(engine, NamedContext::Archive(digest), file, request).await
         }
     }
@@ -81,6 +84,7 @@ pub(super) async fn bring_named(
                 Arrived::Archive(archive) => {
                     let digest = archive.digest;
                     request.archives.insert(digest, archive);
+                    request.addresses.insert(digest, address.clone());
                     NamedContext::Archive(digest)
                 }
                 Arrived::Dockerfile(_) => {

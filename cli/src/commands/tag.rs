@@ -18,12 +18,8 @@ pub(super) fn run(context: &Context, args: &TagArgs) -> Result<()> {
             args.name
         )));
     }
-    // All platforms of a name go with it; an id means one of them.
-    let record = match Reference::parse(&args.image).ok().map(|reference| store.image(&reference.canonical()))
-    {
-        Some(record) => record?,
-        None => None,
-    };
+    // All platforms of a name or an index go with it; the id of an image means that one.
+    let record = catalog::whole(&store, &args.image)?;
     let record = match record {
         Some(record) => record,
         None => {

@@ -10,7 +10,6 @@ use layer_store::Platform;
 use super::Environment;
 use crate::args::bake::BakeArgs;
 use crate::args::build::BuildArgs;
-use crate::args::docker_flags::ATTESTATIONS;
 use crate::args::kaniko::boolean;
 use crate::bake::select::Selection;
 use crate::bake::target::Target;
@@ -149,6 +148,9 @@ fn overrides(args: &BakeArgs) -> Vec<String> {
     all.extend(args.load.then(|| "*.load=true".to_owned()));
     all.extend(args.no_cache.map(|on| format!("*.no-cache={on}")));
     all.extend(args.pull.map(|on| format!("*.pull={on}")));
+    for (kind, text) in [("provenance", &args.provenance), ("sbom", &args.sbom)] {
+        all.extend(text.as_ref().map(|text| format!("*.attest={}", entries::attestation_of(kind, text))));
+    }
     all
 }
 
@@ -189,6 +191,7 @@ pub(crate) fn build(target: &Target, args: &BakeArgs, environment: &Environment)
         label: pairs(&target.labels),
         // They belong to manifests, and without an output there is none.
         annotation: if leaves { target.annotations.clone() } else { Vec::new() },
+        attest: target.attest.iter().map(entries::written).collect(),
         no_cache: target.no_cache == Some(true),
         no_cache_filter: target.no_cache_filter.clone(),
         cache_from: target.cache_from.iter().map(entries::written).collect(),
@@ -226,13 +229,6 @@ fn refuse(target: &Target) -> Result<()> {
             Failure::usage(format!("`{field}` of the target `{}` is not supported: {reason}", target.name)),
         )
     };
-    let declined =
-        |entry: &entries::Entry| entry.get("disabled").is_some_and(|text| boolean(text) == Ok(true));
-    if let Some(wanted) = target.attest.iter().find(|entry| !declined(entry)) {
-        let kind = wanted.get("type").map_or("provenance", String::as_str);
-        return Err(refused("attest", ATTESTATIONS)
-            .hint(format!("`--set '*.attest=type={kind},disabled=true'` builds without")));
-    }
     if target.policy.is_some() {
         return Err(refused(
             "policy",
@@ -268,7 +264,8 @@ fn blame(target: &Target, build: &BuildArgs, environment: &Environment, failure:
         change(&mut one.sandbox, build);
         one
     };
-    let fields: [(&str, BuildArgs); 13] = [
+    let fields: [(&str, BuildArgs); 14] = [
+        ("attest", BuildArgs { attest: build.attest.clone(), ..alone() }),
         ("tags", BuildArgs { tag: build.tag.clone(), ..alone() }),
         ("platforms", BuildArgs { platform: build.platform.clone(), ..alone() }),
         ("cache-from", BuildArgs { cache_from: build.cache_from.clone(), ..alone() }),

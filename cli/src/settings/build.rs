@@ -16,7 +16,7 @@ use layer_store::Platform;
 use registry_client::Reference;
 
 use super::values::{self, pairs};
-use super::{Environment, cache, output, sandbox};
+use super::{Environment, attest, cache, output, sandbox};
 use crate::args::build::BuildArgs;
 use crate::failure::{Failure, Result};
 
@@ -48,7 +48,8 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
     let (named_directories, contexts) = named_contexts(&args.build_context)?;
     let build_args = build_args(&args.build_arg, environment);
     let epoch = epoch(&build_args, environment)?;
-    let (mut outputs, packing, output_tags) = output::read(&args.output, epoch.is_some())?;
+    let output::Asked { mut outputs, packing, names: output_tags, as_artifact } =
+        output::read(&args.output, epoch.is_some())?;
     if args.push && !outputs.contains(&Output::Registry) {
         outputs.push(Output::Registry);
     }
@@ -62,6 +63,7 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
         );
     }
     let allow = allowed(&args.allow)?;
+    let attestations = attest::read(args, &outputs, as_artifact)?;
     Ok(BuildRequest {
         dockerfile,
         dockerfile_path,
@@ -99,6 +101,9 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
         annotations: super::annotations::read(&args.annotation, args.push || !args.output.is_empty())?,
         squash: args.squash,
         cache: cache::read(args)?,
+        attestations,
+        addresses: HashMap::new(),
+        describe: args.metadata_file.is_some(),
     })
 }
 
@@ -366,5 +371,5 @@ pub(crate) fn packing(text: &str) -> Result<Packing> {
 
 /// How the layers of a build travel.
 pub(crate) fn output_packing(args: &BuildArgs) -> Result<Packing> {
-    output::read(&args.output, true).map(|(_, packing, _)| packing)
+    output::read(&args.output, true).map(|asked| asked.packing)
 }

@@ -14,6 +14,7 @@ pub(super) fn read(args: &BuildArgs) -> Result<CacheSettings> {
         to: args.cache_to.iter().map(|text| target(text)).collect::<Result<_>>()?,
         mounts: args.cache_mounts,
         ttl: args.cache_ttl.as_deref().map(duration).transpose()?,
+        ..CacheSettings::default()
     })
 }
 

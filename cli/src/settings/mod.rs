@@ -2,6 +2,7 @@
 //! environment; everything else is told.
 
 mod annotations;
+mod attest;
 pub(crate) mod bake;
 mod build;
 mod cache;

@@ -8,18 +8,24 @@ use layer_store::layer::Compression;
 use super::values::fields;
 use crate::failure::{Failure, Result};
 
-/// Reads all `--output` values: the outputs, how layers travel, and the names that an output gives the image.
-///
-/// `has_epoch` says whether `SOURCE_DATE_EPOCH` is set.
-pub(super) fn read(texts: &[String], has_epoch: bool) -> Result<(Vec<Output>, Packing, Vec<String>)> {
-    let mut outputs = Vec::new();
-    let mut packing = Packing::default();
-    let mut names = Vec::new();
+/// What all `--output` values ask for.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// The outputs.
+    pub(super) outputs: Vec<Output>,
+    /// How layers travel.
+    pub(super) packing: Packing,
+    /// The names that an output gives the image.
+    pub(super) names: Vec<String>,
+    /// Whether attestations are to be artifacts.
+    pub(super) as_artifact: bool,
+}
+
+/// Reads all `--output` values. `has_epoch` says whether `SOURCE_DATE_EPOCH` is set.
+pub(super) fn read(texts: &[String], has_epoch: bool) -> Result<Asked> {
+    let mut asked = Asked::default();
     for text in texts {
-        let (output, how, own) = one(text, has_epoch)?;
-        outputs.extend(output);
-        packing = how.unwrap_or(packing);
-        names.extend(own);
+        one(text, has_epoch, &mut asked)?;
     }
     let to_stdout = |output: &&Output| {
         matches!(
@@ -29,20 +35,20 @@ pub(super) fn read(texts: &[String], has_epoch: bool) -> Result<(Vec<Output>, Pa
                 | Output::Tar { dest: Destination::Stdout }
         )
     };
-    if outputs.iter().filter(to_stdout).count() > 1 {
+    if asked.outputs.iter().filter(to_stdout).count() > 1 {
         return Err(Failure::usage("only one output can go to standard output"));
     }
-    Ok((outputs, packing, names))
+    Ok(asked)
 }
 
-type One = (Option<Output>, Option<Packing>, Vec<String>);
-
-fn one(text: &str, has_epoch: bool) -> Result<One> {
+fn one(text: &str, has_epoch: bool, asked: &mut Asked) -> Result<()> {
     if text == "-" {
-        return Ok((Some(Output::Tar { dest: Destination::Stdout }), None, Vec::new()));
+        asked.outputs.push(Output::Tar { dest: Destination::Stdout });
+        return Ok(());
     }
     if !text.contains('=') {
-        return Ok((Some(Output::Local { dest: text.into() }), None, Vec::new()));
+        asked.outputs.push(Output::Local { dest: text.into() });
+        return Ok(());
     }
     let mut kind = None;
     let mut dest = None;
@@ -51,7 +57,6 @@ fn one(text: &str, has_epoch: bool) -> Result<One> {
     let mut compression = None;
     let mut level = None;
     let mut force = false;
-    let mut names = Vec::new();
     for (key, value) in fields("--output", text)? {
         let value = value.unwrap_or_else(|| "true".to_owned());
         let is = |value: &str| matches!(value, "true" | "1");
@@ -60,7 +65,8 @@ fn one(text: &str, has_epoch: bool) -> Result<One> {
             "dest" => dest = Some(value),
             "tar" => tar = is(&value),
             "push" => push = is(&value),
-            "name" => names.extend(value.split(',').map(str::to_owned)),
+            "name" => asked.names.extend(value.split(',').map(str::to_owned)),
+            "oci-artifact" => asked.as_artifact = is(&value),
             "compression" => compression = Some(value),
             "compression-level" => level = Some(value),
             "force-compression" => force = is(&value),
@@ -77,15 +83,14 @@ fn one(text: &str, has_epoch: bool) -> Result<One> {
             }
             other => {
                 return Err(Failure::usage(format!("`--output {text}` has the attribute `{other}`, which is not supported"))
-                    .hint("attributes are type, dest, tar, push, name, compression, compression-level, force-compression and rewrite-timestamp"));
+                    .hint("attributes are type, dest, tar, push, name, compression, compression-level, force-compression, oci-artifact and rewrite-timestamp"));
             }
         }
     }
     let kind = kind.ok_or_else(|| Failure::usage(format!("`--output {text}` has no `type=`")))?;
-    let packing = match (&compression, &level, force) {
-        (None, None, false) => None,
-        _ => Some(packing(compression.as_deref().unwrap_or("gzip"), level.as_deref(), force)?),
-    };
+    if compression.is_some() || level.is_some() || force {
+        asked.packing = packing(compression.as_deref().unwrap_or("gzip"), level.as_deref(), force)?;
+    }
     let destination = || match dest.as_deref() {
         None | Some("-") => Destination::Stdout,
         Some(path) => Destination::File(path.into()),
@@ -105,7 +110,8 @@ fn one(text: &str, has_epoch: bool) -> Result<One> {
                 .hint("types are oci, docker, tar, local, image and registry"));
         }
     };
-    Ok((output, packing, names))
+    asked.outputs.extend(output);
+    Ok(())
 }
 
 fn directory(text: &str, dest: Option<String>) -> Result<PathBuf> {
@@ -143,7 +149,7 @@ mod tests {
     use super::*;
 
     fn output(text: &str) -> Result<Vec<Output>, String> {
-        read(&[text.to_owned()], false).map(|(outputs, ..)| outputs).map_err(|error| error.to_string())
+        read(&[text.to_owned()], false).map(|asked| asked.outputs).map_err(|error| error.to_string())
     }
 
     #[test]

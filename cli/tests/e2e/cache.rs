@@ -35,12 +35,6 @@ fn id(lab: &Lab, store: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Removes stores beside the lab's own, whose files may belong to subordinate ids.
-fn drop_store(lab: &Lab, store: &str) {
-    let mut command = lab.command(&["prune", "--all", "--force"]);
-    assert!(command.env("RBUILD_ROOT", lab.path("home").join(store)).output().unwrap().status.success());
-}
-
 /// The blobs of a store that are larger than any document.
 fn layer_blobs(store: &Path) -> usize {
     let blobs = fs::read_dir(store.join("blobs/sha256")).unwrap().filter_map(Result::ok);
@@ -70,7 +64,7 @@ fn two_stores_that_share_a_registry_cache_run_each_step_once() {
         let third = succeed_on(lab, "three", &["--cache-from", &from]);
         assert!(third.contains("1 step ran"), "{third}");
         for store in ["one", "two", "three"] {
-            drop_store(lab, store);
+            lab.drop_store(store);
         }
     });
 }
@@ -173,7 +167,7 @@ fn cache_mounts_travel() {
         let third = succeed_on(lab, "three", &["--cache-from", &cache]);
         assert!(!third.lines().any(|line| line.ends_with(" first")), "only where it is asked for:\n{third}");
         for store in ["one", "two", "three"] {
-            drop_store(lab, store);
+            lab.drop_store(store);
         }
     });
 }

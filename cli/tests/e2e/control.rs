@@ -110,3 +110,43 @@ fn several_targets_are_built_and_the_last_is_the_image() {
         lab.fail(1, &["build", "--target=test,app", "."]);
     });
 }
+
+#[test]
+fn the_metadata_file_has_buildx_fields() {
+    as_caller(&[], |lab| {
+        lab.write("a", "a");
+        lab.write("Dockerfile", "FROM scratch\nCOPY a /a\n");
+        let file = lab.path("home/metadata");
+        let app = lab.remote("team/app:1.0");
+        let read = |words: &[&str]| -> Value {
+            let start = ["build", "--metadata-file", file.to_str().unwrap()];
+            let words: Vec<&str> = start.into_iter().chain(words.iter().copied()).chain(["."]).collect();
+            lab.succeed(&words);
+            serde_json::from_slice(&fs::read(&file).unwrap()).unwrap()
+        };
+        let pushed = read(&["-t", &app, "--push"]);
+        let digest = lab.answer(&["manifest", "digest", &app]);
+        assert_eq!(pushed["containerimage.digest"], digest.trim());
+        let descriptor = &pushed["containerimage.descriptor"];
+        assert_eq!(descriptor["digest"], digest.trim());
+        assert_eq!(descriptor["mediaType"], "application/vnd.oci.image.manifest.v1+json");
+        assert!(descriptor["size"].is_u64() && descriptor["platform"]["os"] == "linux", "{descriptor}");
+        let id = lab.answer(&["inspect", "--format", "{{.Id}}", &app]);
+        assert_eq!(pushed["containerimage.config.digest"], id.trim());
+        assert_eq!(pushed["image.name"], app.as_str());
+        let reference = pushed["buildx.build.ref"].as_str().unwrap();
+        assert_eq!(reference.split('/').count(), 3, "{reference}");
+        assert!(lab.answer(&["logs", reference.rsplit('/').next().unwrap()]).contains("COPY a /a"));
+        let provenance = &pushed["buildx.build.provenance"];
+        assert!(provenance["buildDefinition"]["buildType"].is_string(), "{provenance}");
+        // Where it stays in the store it has the same digest already.
+        let kept = read(&["-t", "app:1.0", "-t", "team/app:2"]);
+        assert_eq!(kept["containerimage.digest"], digest.trim());
+        assert_eq!(kept["image.name"], "docker.io/library/app:1.0,docker.io/team/app:2");
+        let several = read(&["-t", "several:1.0", "--platform=linux/amd64,linux/arm64"]);
+        let top = lab.answer(&["inspect", "--format", "{{.Descriptor.digest}}", "several:1.0"]);
+        assert_eq!(several["containerimage.digest"], top.trim());
+        assert!(several["containerimage.config.digest"].is_null());
+        assert!(several["buildx.build.provenance/linux/arm64"]["buildDefinition"].is_object());
+    });
+}

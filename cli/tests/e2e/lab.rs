@@ -205,6 +205,13 @@ impl Lab {
         bundle.join("rootfs")
     }
 
+    /// Removes a store beside the lab's own, whose files may belong to subordinate ids.
+    #[track_caller]
+    pub(crate) fn drop_store(&self, store: &str) {
+        let mut command = self.command(&["prune", "--all", "--force"]);
+        assert!(command.env("RBUILD_ROOT", self.path("home").join(store)).output().unwrap().status.success());
+    }
+
     /// No mount, process or half-written thing of this lab is left.
     #[track_caller]
     pub(crate) fn nothing_left(&self) {
@@ -283,7 +290,7 @@ fn skip(need: &str) {
     subject::skip(thread.name().unwrap_or("a test"), need);
 }
 
-fn binary() -> &'static Path {
+pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| subject::reachable(Path::new(env!("CARGO_BIN_EXE_rbuild"))).unwrap())
 }

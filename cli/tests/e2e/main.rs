@@ -1,6 +1,7 @@
 //! The binary against real peers: docker-registry, skopeo, umoci, buildah. Few tests, each a user's whole job; what a
 //! part does in detail is tested beside the part.
 
+mod attest;
 mod bad_input;
 mod bake;
 mod build;
@@ -11,6 +12,7 @@ mod disk;
 mod escapes;
 mod examples;
 mod exchange;
+mod hostile_cache;
 mod images;
 mod inside;
 mod interrupt;
@@ -18,7 +20,9 @@ mod kaniko;
 mod kills;
 mod lab;
 mod model;
+mod pages;
 mod progress;
 mod real_input;
 mod run;
 mod toolkit;
+mod transcript;

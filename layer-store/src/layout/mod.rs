@@ -63,6 +63,7 @@ pub(crate) fn list(images: &[ExportImage]) -> Vec<Descriptor> {
     for image in images {
         let mut plain = image.manifest.descriptor();
         plain.platform.clone_from(&image.platform);
+        plain.artifact_type = image.manifest.artifact_type();
         list.extend(image.names.iter().map(|name| {
             // Layouts call their images by tag, as BuildKit and Docker do, as long as that tells them apart.
             let tag = tag(name);

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use super::ImageRecord;
+use super::graph::Closure;
 use super::writing::Sync;
-use super::{ImageRecord, PlatformImage};
 use crate::error::IoContext as _;
 use crate::manifest::annotation;
 use crate::{Descriptor, Digest, Error, Manifest, Result, Store};
@@ -35,8 +36,14 @@ impl Store {
         let _lock = self.lock("layout", &Digest::of(b"index.json"))?;
         let mut manifests = Vec::new();
         for record in self.images()? {
-            for image in &record.platforms {
-                manifests.extend(self.complete_manifest(&record, image)?);
+            let index = record.index.as_ref().map(|index| self.listed(&record, index, true));
+            // It stands for all its images where all of them are here.
+            if let Some(index) = index.transpose()?.flatten() {
+                manifests.push(index);
+                continue;
+            }
+            for manifest in record.platforms.iter().filter_map(|image| image.manifest.as_ref()) {
+                manifests.extend(self.listed(&record, manifest, false)?);
             }
         }
         let index = Manifest::index(manifests, BTreeMap::new());
@@ -47,13 +54,20 @@ impl Store {
         self.write_whole(&path, &index.raw, Sync::Whole)
     }
 
-    fn complete_manifest(&self, record: &ImageRecord, image: &PlatformImage) -> Result<Option<Descriptor>> {
-        let Some(descriptor) = &image.manifest else { return Ok(None) };
-        match self.complete_closure(descriptor) {
-            Ok(_) => {}
+    /// The entry of a manifest or index; `None` unless all that it names is here, and of one that is to be `whole` what
+    /// it need not have, too.
+    fn listed(
+        &self,
+        record: &ImageRecord,
+        descriptor: &Descriptor,
+        whole: bool,
+    ) -> Result<Option<Descriptor>> {
+        match self.closure(descriptor) {
+            Ok(Closure { missing, elsewhere, .. })
+                if missing.is_empty() && (!whole || elsewhere.is_empty()) => {}
             // What is not here in whole or is broken is not listed; `check` tells about it.
             Err(error @ Error::Io { .. }) => return Err(error),
-            Err(_) => return Ok(None),
+            _ => return Ok(None),
         }
         let mut listed = Descriptor::new(&descriptor.media_type, descriptor.digest, descriptor.size);
         listed.platform.clone_from(&descriptor.platform);
@@ -79,6 +93,7 @@ mod tests {
     use super::*;
     use crate::StoreOptions;
     use crate::manifest::media_type;
+    use crate::store::PlatformImage;
 
     fn record(store: &Store, name: &str, with_layer: bool) -> ImageRecord {
         let put = |kind: &str, bytes: &[u8]| {

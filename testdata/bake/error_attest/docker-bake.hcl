@@ -1,4 +1,4 @@
 target "app" {
   dockerfile-inline = "FROM scratch"
-  attest = ["type=provenance,mode=max"]
+  attest = ["type=sbom,generator=x"]
 }

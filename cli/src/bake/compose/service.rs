@@ -161,11 +161,7 @@ impl Service<'_> {
             "secrets" => target.secrets = self.secrets_of(node)?,
             "sbom" | "provenance" => {
                 let text = text(node)?;
-                let written = match crate::args::kaniko::boolean(&text) {
-                    Ok(wanted) => format!("type={field},disabled={}", !wanted),
-                    Err(_) => format!("type={field},{text}"),
-                };
-                target.attest.extend(entries::attestations(&written)?);
+                target.attest.extend(entries::attestations(&entries::attestation_of(field, &text))?);
             }
             // `isolation` is for Windows.
             _ => {}

@@ -1,5 +1,6 @@
 //! One test for each directory of `testdata/bake`: the files of a bake, `args` (words of the command line and variables
-//! of the environment, `NAME=value` on lines of their own), and `expected.json` or `expected.error`.
+//! of the environment, `NAME=value` on lines of their own), and `expected.json` or `expected.error`, which
+//! `RBUILD_BLESS=1` writes anew.
 
 use std::fs;
 use std::path::PathBuf;
@@ -59,7 +60,7 @@ fn cases() {
             Err(text) => ("expected.error", text),
         };
         let path = directory.join(file);
-        if std::env::var_os("UPDATE_BAKE").is_some() && !path.exists() {
+        if std::env::var_os("RBUILD_BLESS").is_some() {
             fs::write(&path, &text).unwrap();
         }
         let expected = fs::read_to_string(&path).unwrap_or_else(|_| "no such file\n".to_owned());
