@@ -7,9 +7,10 @@ use std::path::Path;
 use walkdir::WalkDir;
 
 /// In front of the text of a message.
-const MARKS: [&str; 16] = [
+const MARKS: [&str; 18] = [
     "#[error(",
     "Failure::new(",
+    "Fault::new(",
     "Failure::usage(",
     ".hint(",
     ".note(",
@@ -17,6 +18,7 @@ const MARKS: [&str; 16] = [
     "Error::invalid_but(",
     "Diagnostic::error(",
     ".with_help(",
+    ".help(",
     "Event::Warning { message: ",
     "message: format!(",
     "reason: format!(",

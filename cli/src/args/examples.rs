@@ -20,6 +20,14 @@ pub(super) const EXAMPLES: &[Examples] = &[
         ],
     ),
     (
+        "bake",
+        &[
+            ("rbuild bake", "Build the group or target `default`"),
+            ("rbuild bake --push --set '*.platform=linux/arm64' web", "Change what the files say"),
+            ("rbuild bake -f compose.yaml --print", "Show what would be built"),
+        ],
+    ),
+    (
         "kaniko",
         &[(
             "rbuild kaniko --context . --dockerfile Dockerfile --destination registry.example/team/app:1.0",

@@ -1,5 +1,7 @@
 //! What was typed.
 
+pub(crate) mod bake;
+mod bake_flags;
 pub(crate) mod build;
 pub(crate) mod builds;
 pub(crate) mod call;
@@ -91,6 +93,8 @@ pub(crate) enum ResolveArg {
 pub(crate) enum Command {
     /// Build an image from a Dockerfile
     Build(Box<BuildArgs>),
+    /// Build the targets of bake and compose files
+    Bake(Box<bake::BakeArgs>),
     /// Build an image, with the arguments of kaniko's executor
     Kaniko(Box<kaniko::KanikoArgs>),
     /// Check a Dockerfile and build nothing
@@ -289,6 +293,7 @@ pub(crate) fn definition() -> clap::Command {
             with_refused(check).mut_arg("context", |context| context.required(false).default_value("."))
         })
         .mut_subcommand("plan", with_refused)
+        .mut_subcommand("bake", |bake| bake.args(flag_table::arguments(bake_flags::FLAGS)))
         .mut_subcommand("kaniko", |kaniko| {
             // The last of several values counts, as in kaniko.
             kaniko.args(flag_table::arguments(kaniko_flags::FLAGS)).args_override_self(true)
@@ -306,6 +311,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, cl
     let table = match matches.subcommand() {
         Some(("build" | "check" | "plan", build)) => Some((docker_flags::FLAGS, build)),
         Some(("image", image)) => image.subcommand_matches("build").map(|build| (docker_flags::FLAGS, build)),
+        Some(("bake", bake)) => Some((bake_flags::FLAGS, bake)),
         Some(("kaniko", kaniko)) => Some((kaniko_flags::FLAGS, kaniko)),
         _ => None,
     };

@@ -2,6 +2,7 @@
 
 mod ci;
 mod journal;
+mod labelled;
 mod lines;
 mod log_file;
 mod plain;
@@ -17,6 +18,7 @@ use builder::{Event, Reporter};
 
 pub(crate) use ci::{Annotation, Ci};
 pub(crate) use journal::{End, Ending, Journal, LayerRecord, Recorder, StepRecord};
+pub(crate) use labelled::Labelled;
 pub(crate) use lines::{printable, printable_lines, shortened};
 pub(crate) use log_file::LogFile;
 pub(crate) use plain::Plain;

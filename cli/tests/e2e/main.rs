@@ -3,6 +3,7 @@
 
 mod attest;
 mod bad_input;
+mod bake;
 mod build;
 mod cache;
 mod ci;
