@@ -86,6 +86,7 @@ impl Engine {
             epoch: None,
             on_failure: None,
             cache_ttl: None,
+            step_timeout: None,
             budget: Budget::new(self.store.clone(), None),
             shared: None,
             exporter: None,

@@ -114,7 +114,23 @@ impl Solver {
         settle(&mut step, &exec.settings)?;
         let failed = inner.around.on_failure.as_ref().map(|look| (look, shell_of(&step)));
         let (sender, receiver) = mpsc::channel(64);
-        let (finished, tail) = tokio::join!(sandbox.run(step, sender), follow(receiver, progress));
+        let limit = inner.around.step_timeout;
+        // What is dropped is killed.
+        let run = async {
+            match limit {
+                Some(limit) => tokio::time::timeout(limit, sandbox.run(step, sender)).await.ok(),
+                None => Some(sandbox.run(step, sender).await),
+            }
+        };
+        let (finished, tail) = tokio::join!(run, follow(receiver, progress));
+        let Some(finished) = finished else {
+            let seconds = limit.map_or(0, |limit| limit.as_secs());
+            return Err(Error::Command {
+                command: command_text(exec),
+                ending: format!("was stopped: it took longer than {seconds} s"),
+                tail: tail.into(),
+            });
+        };
         let Finished { status, upper, out_of_memory, owners } = finished?;
         if !status.is_success() {
             if let Some((look, shell)) = failed {
