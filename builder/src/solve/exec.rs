@@ -79,11 +79,9 @@ impl Solver {
         progress: &StepProgress,
     ) -> Result<Digest> {
         let inner = &self.inner;
-        let (lowers, sandbox, view) = tokio::try_join!(
-            inner.layers.trees(below),
-            async { Ok(inner.around.sandbox.get().await?.clone()) },
-            inner.layers.view(below),
-        )?;
+        // First, since what trees are like depends on the rung.
+        let sandbox = inner.around.sandbox.get().await?.clone();
+        let (lowers, view) = tokio::try_join!(inner.layers.trees(below), inner.layers.view(below))?;
         let user = self.user(exec, &view).await?;
         let mounts = self.mounts(exec, &inputs[1..]).await?;
         let store = inner.around.store.clone();
