@@ -87,7 +87,10 @@ impl Engine {
         let source = match context {
             NamedContext::Git(git) => CopySource::Git(GitSource::clone(git)),
             NamedContext::Archive(digest) => CopySource::Archive(*digest),
-            NamedContext::Directory | NamedContext::Image(_) | NamedContext::Layout(_) => {
+            NamedContext::Directory
+            | NamedContext::Image(_)
+            | NamedContext::Layout(_)
+            | NamedContext::Stored { .. } => {
                 return Err(Error::Internal("this context is not remote".to_owned()));
             }
         };

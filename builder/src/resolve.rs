@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
-use layer_store::manifest::{DOCUMENT_LIMIT, ManifestContent};
-use layer_store::store::ImageRecord;
+use layer_store::manifest::{DOCUMENT_LIMIT, ManifestContent, media_type};
+use layer_store::store::{ImageRecord, PlatformImage};
 use layer_store::{Descriptor, Digest, ImageConfig, Manifest, Platform, Store};
 use registry_client::{Client, Reference};
 
@@ -108,6 +108,7 @@ pub struct Resolver {
 enum ImageSource {
     Name(String),
     Layout(LayoutSource),
+    Stored(Vec<Digest>),
 }
 
 type Pending = Shared<BoxFuture<'static, Result<Arc<Resolved>>>>;
@@ -144,6 +145,25 @@ impl Resolver {
         })
     }
 
+    /// Finds the image of the store that runs on `platform` among those with these configurations. Asks no registry.
+    pub fn resolve_stored(&self, name: &str, configs: &[Digest], platform: &Platform) -> Pending {
+        self.once(ImageSource::Stored(configs.to_vec()), platform, || {
+            let (store, name, platform) = (self.store.clone(), name.to_owned(), platform.clone());
+            let images = configs.iter().map(|config| PlatformImage {
+                config: Descriptor::new(media_type::OCI_CONFIG, *config, 0),
+                manifest: None,
+                origin: None,
+            });
+            let (platforms, tagged) = (images.collect(), String::new());
+            let record = ImageRecord { name: name.clone(), platforms, index: None, tagged };
+            async move {
+                let found = from_store(&store, &name, &record, &platform)?;
+                found.map(Arc::new).ok_or(Error::ImageNotHere { name })
+            }
+            .boxed()
+        })
+    }
+
     fn once(
         &self,
         source: ImageSource,
@@ -171,6 +191,8 @@ impl Resolver {
             let name = match source {
                 ImageSource::Name(name) => name.clone(),
                 ImageSource::Layout(_) => resolved.base.name.clone(),
+                // Nobody else can have it: what it is made of is said of it.
+                ImageSource::Stored(_) => return None,
             };
             let digest = resolved.index.unwrap_or(resolved.digest);
             Some(UsedBase { name, platform: platform.clone(), image: resolved.base.clone(), digest })

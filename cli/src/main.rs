@@ -3,10 +3,12 @@
 
 mod args;
 mod auth_file;
+mod bake;
 mod builds;
 mod catalog;
 mod commands;
 mod console;
+mod csv;
 mod failure;
 mod findings;
 mod place;

@@ -112,6 +112,7 @@ fn request(facts: &Facts<'_>, nodes: &[NodeId], mode: Mode, hidden: &Hidden) -> 
             NamedContext::Directory => format!("local:{name}"),
             NamedContext::Image(image) => format!("docker-image://{image}"),
             NamedContext::Layout(_) => format!("oci-layout:{name}"),
+            NamedContext::Stored { name, .. } => format!("input:{name}"),
             NamedContext::Git(git) => git_address(git),
             NamedContext::Archive(digest) => facts
                 .request

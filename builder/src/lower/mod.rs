@@ -87,6 +87,13 @@ pub enum NamedContext {
     Image(String),
     /// An image of an OCI layout in a directory.
     Layout(LayoutSource),
+    /// An image of the store that needs no name there: what to call it, and the configurations of its platforms.
+    Stored {
+        /// For messages.
+        name: String,
+        /// One for each platform.
+        configs: Vec<Digest>,
+    },
     /// A git repository.
     Git(GitSource),
     /// An archive that was spooled before the build, by the digest of its bytes.
@@ -451,6 +458,10 @@ impl Lowering<'_> {
                 NamedContext::Image(image) => {
                     self.image_node(&image, &state.platform, span).await.map(Origin::Node)
                 }
+                NamedContext::Stored { name, configs } => {
+                    let resolved = self.resolve_stored(&name, &configs, &state.platform, span).await?;
+                    Ok(Origin::Node(self.resolved_node(&name, &resolved, span)))
+                }
                 NamedContext::Layout(layout) => {
                     let resolved = self.resolve_layout(&layout, &state.platform, span).await?;
                     Ok(Origin::Node(self.resolved_node(&layout.to_string(), &resolved, span)))
@@ -570,6 +581,17 @@ impl Lowering<'_> {
         Some(format!("if the stage is meant, it is called `{near}`"))
     }
 
+    async fn resolve_stored(
+        &self,
+        name: &str,
+        configs: &[Digest],
+        platform: &Platform,
+        span: Span,
+    ) -> Result<Arc<Resolved>> {
+        let resolved = self.resolver.resolve_stored(name, configs, platform).await;
+        resolved.map_err(|source| unresolved(name, span, source))
+    }
+
     async fn resolve_layout(
         &self,
         layout: &LayoutSource,
@@ -667,7 +689,7 @@ fn target(dockerfile: &Dockerfile, name: &str) -> Result<usize> {
         None if names.is_empty() => "no stage of this Dockerfile has a name".to_owned(),
         None => format!("the stages are {}", names.join(", ")),
     };
-    Err(Error::Invalid { message: format!("target stage \"{name}\" could not be found"), help: Some(help) })
+    Err(Error::Invalid { message: format!("there is no target stage `{name}`"), help: Some(help) })
 }
 
 fn first(diagnostics: &[Diagnostic]) -> &str {

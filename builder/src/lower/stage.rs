@@ -160,6 +160,10 @@ impl Lowering<'_> {
                 let resolved = self.resolve_layout(&layout, &platform, span).await?;
                 Some((layout.to_string(), resolved))
             }
+            Some(NamedContext::Stored { name, configs }) => {
+                let resolved = self.resolve_stored(&name, &configs, &platform, span).await?;
+                Some((name, resolved))
+            }
             Some(NamedContext::Image(image)) if image != "scratch" => {
                 let resolved = self.resolve(&image, &platform, span).await?;
                 Some((image, resolved))

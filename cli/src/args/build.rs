@@ -19,6 +19,9 @@ pub(crate) struct BuildArgs {
     /// The Dockerfile [default: CONTEXT/Dockerfile]; `-` reads standard input
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Option<String>,
+    /// The text of the Dockerfile, where a bake file has it.
+    #[arg(skip)]
+    pub(crate) inline: Option<String>,
     /// Value of an ARG; without `=` it is taken from the environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(crate) build_arg: Vec<String>,
@@ -140,6 +143,13 @@ pub(crate) struct BuildArgs {
     /// Steps that run at the same time [default: as many as there are processors]
     #[arg(long, value_name = "COUNT")]
     pub(crate) jobs: Option<std::num::NonZeroUsize>,
+}
+
+impl BuildArgs {
+    /// The Dockerfile for a context that is no directory: its path there or its URL; `-` where it comes from elsewhere.
+    pub(crate) fn dockerfile_inside(&self) -> Option<&str> {
+        if self.inline.is_some() { Some("-") } else { self.file.as_deref() }
+    }
 }
 
 /// `--progress`

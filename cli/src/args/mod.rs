@@ -1,10 +1,14 @@
 //! What was typed.
 
+pub(crate) mod bake;
+mod bake_flags;
 pub(crate) mod build;
 pub(crate) mod builds;
 pub(crate) mod call;
 mod docker_flags;
+mod examples;
 mod flag_table;
+mod help;
 pub(crate) mod image;
 pub(crate) mod kaniko;
 mod kaniko_flags;
@@ -32,8 +36,7 @@ use call::CheckArgs;
     version,
     disable_help_subcommand = true,
     max_term_width = 100,
-    after_help = "`rbuild -t app:1.0 .` is `rbuild build -t app:1.0 .`\n\
-                  Exit status: 0 done, 1 failed, 2 wrong command line, 130 stopped by Ctrl-C"
+    after_help = "`rbuild -t app:1.0 .` is `rbuild build -t app:1.0 .`; `rbuild COMMAND --help` has examples"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -90,6 +93,8 @@ pub(crate) enum ResolveArg {
 pub(crate) enum Command {
     /// Build an image from a Dockerfile
     Build(Box<BuildArgs>),
+    /// Build the targets of bake and compose files
+    Bake(Box<bake::BakeArgs>),
     /// Build an image, with the arguments of kaniko's executor
     Kaniko(Box<kaniko::KanikoArgs>),
     /// Check a Dockerfile and build nothing
@@ -281,18 +286,20 @@ impl Command {
 /// have nothing to do.
 pub(crate) fn definition() -> clap::Command {
     let with_refused = |build: clap::Command| build.args(flag_table::arguments(docker_flags::FLAGS));
-    Cli::command()
+    let program = Cli::command()
         .mut_subcommand("build", with_refused)
         .mut_subcommand("check", |check| {
             // What is checked is mostly what lies here.
             with_refused(check).mut_arg("context", |context| context.required(false).default_value("."))
         })
         .mut_subcommand("plan", with_refused)
+        .mut_subcommand("bake", |bake| bake.args(flag_table::arguments(bake_flags::FLAGS)))
         .mut_subcommand("kaniko", |kaniko| {
             // The last of several values counts, as in kaniko.
             kaniko.args(flag_table::arguments(kaniko_flags::FLAGS)).args_override_self(true)
         })
-        .mut_subcommand("image", |image| image.mut_subcommand("build", with_refused))
+        .mut_subcommand("image", |image| image.mut_subcommand("build", with_refused));
+    help::complete(program)
 }
 
 /// Reads a command line.
@@ -304,6 +311,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, cl
     let table = match matches.subcommand() {
         Some(("build" | "check" | "plan", build)) => Some((docker_flags::FLAGS, build)),
         Some(("image", image)) => image.subcommand_matches("build").map(|build| (docker_flags::FLAGS, build)),
+        Some(("bake", bake)) => Some((bake_flags::FLAGS, bake)),
         Some(("kaniko", kaniko)) => Some((kaniko_flags::FLAGS, kaniko)),
         _ => None,
     };

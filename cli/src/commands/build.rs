@@ -56,7 +56,7 @@ pub(super) async fn image(context: &Context, args: &BuildArgs) -> Result<Built> 
 
     let outputs = request.outputs.clone();
     let engine = engine::telling(context, isolation, reporter)?;
-    remote::bring(&engine, &place, args.file.as_deref(), &mut request).await?;
+    remote::bring(&engine, &place, args.dockerfile_inside(), &mut request).await?;
     remote::bring_named(&engine, &mut request, &named).await?;
     let source = request.dockerfile.clone();
     let result = engine.build(request, context.stop.clone()).await;
@@ -98,7 +98,7 @@ pub(super) async fn image(context: &Context, args: &BuildArgs) -> Result<Built> 
 }
 
 /// What the journal says of the end of a build.
-fn end(result: &builder::Result<Built>) -> End {
+pub(super) fn end(result: &builder::Result<Built>) -> End {
     let built = match result {
         Ok(built) => built,
         Err(error) => {
@@ -123,11 +123,11 @@ fn end(result: &builder::Result<Built>) -> End {
     End { result: Ending::Done, error: None, image: Some(built.id.to_string()), layers }
 }
 
-fn quiet(args: &BuildArgs) -> bool {
+pub(super) fn quiet(args: &BuildArgs) -> bool {
     args.quiet || matches!(args.progress, ProgressArg::Quiet | ProgressArg::None | ProgressArg::Rawjson)
 }
 
-fn goes_to_stdout(output: &Output) -> bool {
+pub(super) fn goes_to_stdout(output: &Output) -> bool {
     match output {
         Output::Oci { dest, .. } | Output::Docker { dest } | Output::Tar { dest } => {
             *dest == Destination::Stdout
@@ -137,7 +137,7 @@ fn goes_to_stdout(output: &Output) -> bool {
 }
 
 /// `built app:1.0 (0123456789ab) in 1.2s: 3 steps ran, 2 cached`
-fn summary(built: &Built, outputs: &[Output], elapsed: Duration) -> String {
+pub(super) fn summary(built: &Built, outputs: &[Output], elapsed: Duration) -> String {
     let name = match built.names.as_slice() {
         [] => "an image without a name".to_owned(),
         names => names.join(", "),

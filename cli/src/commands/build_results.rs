@@ -23,7 +23,7 @@ pub(super) fn write(args: &BuildArgs, built: &Built, build: Option<&str>) -> Res
 }
 
 /// What the build made, in buildx's field names.
-fn metadata(built: &Built, build: Option<&str>) -> Value {
+pub(super) fn metadata(built: &Built, build: Option<&str>) -> Value {
     let mut fields = Map::new();
     for (platform, provenance) in &built.provenance {
         // One stands alone, several under their platforms, as in buildx.

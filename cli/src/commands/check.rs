@@ -25,7 +25,7 @@ pub(super) async fn run(
     let checked = builder::check::check(&request, store.as_ref())
         .map_err(|error| Failure::of(&error).hint(error.hint()))?;
     let findings = Findings { source: &request.dockerfile, list: &checked.findings };
-    print(&findings.render(format))?;
+    print(&uncoloured(&findings.render(format)))?;
     let annotated = |finding| place::annotated(&request.dockerfile, finding);
     context.annotate(&checked.findings.iter().map(annotated).collect::<Vec<_>>());
     for message in checked.unused_arguments {
@@ -40,6 +40,14 @@ pub(super) async fn run(
             Ok(())
         }
         Some(count) => Err(Failure::new(format!("`{name}` has {count}"))),
+    }
+}
+
+/// Findings as they are, or without colours where standard output does not show them.
+fn uncoloured(text: &str) -> String {
+    match anstream::stdout().current_choice() {
+        anstream::ColorChoice::Never => anstream::adapter::strip_str(text).to_string(),
+        _ => text.to_owned(),
     }
 }
 

@@ -35,8 +35,12 @@ fn page(command: &Command, name: &str) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     // What a person types stands in the synopsis; the page has the file's name.
     let command = command.clone().display_name(name.to_owned()).disable_help_subcommand(true);
+    // A manual leaves nothing out that the short help does.
+    let command = command.mut_args(|arg| arg.hide_short_help(false));
     Man::new(command).title(name.to_uppercase()).render(&mut text)?;
-    Ok(text)
+    let text = String::from_utf8_lossy(&text).replace(".SH EXTRA\nExamples:\n", ".SH EXAMPLES\n");
+    let text = text.replace(".SH EXTRA\n", ".SH NOTES\n").replace("\nExit status:\n", ".SH EXIT STATUS\n");
+    Ok(text.into_bytes())
 }
 
 fn write_all(command: &Command, name: &str, directory: &Path) -> Result<()> {
@@ -66,6 +70,10 @@ mod tests {
             assert!(page.contains(".SH SYNOPSIS") && page.contains(".SH OPTIONS"), "{}", path.display());
         }
         let build = fs::read_to_string(directory.path().join("rbuild-build.1")).unwrap();
-        assert!(build.contains("build\\-context"), "{build}");
+        for part in ["build\\-context", "Capability beyond", ".SH EXAMPLES\n", "The store of images"] {
+            assert!(build.contains(part), "{part}: {build}");
+        }
+        let program = fs::read_to_string(directory.path().join("rbuild.1")).unwrap();
+        assert!(program.contains(".SH EXIT STATUS\n  0    done\n"), "{program}");
     }
 }

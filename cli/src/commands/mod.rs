@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod bake;
 mod build;
 mod build_failure;
 mod build_results;
@@ -134,6 +135,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
     let done = match command {
         Command::Run(args) => return run::run(context, &args).await,
         Command::Build(args) => build::run(context, *args).await,
+        Command::Bake(args) => bake::run(context, *args).await,
         Command::Kaniko(args) => kaniko::run(context, *args).await,
         Command::Check(args) => check::run(context, &args.build, args.format, false).await,
         Command::Plan(args) => plan::run(context, *args).await,

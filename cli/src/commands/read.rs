@@ -13,7 +13,7 @@ pub(super) async fn request(context: &Context, args: &BuildArgs) -> Result<Build
     let place = settings::place(&args.context)?;
     if !matches!(place, ContextPlace::Directory(_)) {
         let (engine, renderer) = engine::open(context, true)?;
-        let brought = remote::bring(&engine, &place, args.file.as_deref(), &mut request).await;
+        let brought = remote::bring(&engine, &place, args.dockerfile_inside(), &mut request).await;
         renderer.finish();
         brought?;
     }

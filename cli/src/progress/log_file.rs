@@ -40,7 +40,15 @@ impl LogFile {
             let _ = fs::remove_file(old.with_extension("json"));
         }
         let name = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%.3fZ");
-        let path = directory.join(format!("{name}-{}.log", std::process::id()));
+        let process = std::process::id();
+        let mut path = directory.join(format!("{name}-{process}.log"));
+        // Several builds of one process may begin in one millisecond.
+        for number in 2.. {
+            if !path.exists() {
+                break;
+            }
+            path = directory.join(format!("{name}-{process}-{number}.log"));
+        }
         let file = File::options().write(true).create_new(true).open(&path)?;
         let state = State { file: Some(BufWriter::new(file)), steps: HashMap::new() };
         Ok(Self { path, state: Mutex::new(state) })

@@ -2,10 +2,12 @@
 
 mod ci;
 mod journal;
+mod labelled;
 mod lines;
 mod log_file;
 mod plain;
 mod rawjson;
+mod screen;
 mod transfers;
 mod tty;
 
@@ -16,6 +18,7 @@ use builder::{Event, Reporter};
 
 pub(crate) use ci::{Annotation, Ci};
 pub(crate) use journal::{End, Ending, Journal, LayerRecord, Recorder, StepRecord};
+pub(crate) use labelled::Labelled;
 pub(crate) use lines::{printable, printable_lines, shortened};
 pub(crate) use log_file::LogFile;
 pub(crate) use plain::Plain;
@@ -54,7 +57,7 @@ impl Kind {
     /// The renderer, on standard error. Lines go into groups of the service whose log they are for.
     pub(crate) fn start(self, ci: Ci) -> Arc<dyn Renderer> {
         match self {
-            Self::Live => Arc::new(Live::start(indicatif::ProgressDrawTarget::stderr(), None)),
+            Self::Live => Arc::new(Live::on_stderr()),
             Self::Plain => Arc::new(Plain::new(io::stderr(), ci)),
             Self::Quiet => Arc::new(Silent),
             Self::RawJson => Arc::new(RawJson::new(io::stderr())),

@@ -170,6 +170,9 @@ pub(crate) fn is_url(text: &str) -> bool {
 /// The Dockerfile and its path. One that is fetched, alone or with a context that is no directory, is read when it is
 /// here; until then it is empty.
 fn dockerfile(args: &BuildArgs, place: &ContextPlace) -> Result<(Source, Option<PathBuf>)> {
+    if let Some(text) = &args.inline {
+        return Ok((Source::new("<inline>", text.as_str()), None));
+    }
     if args.file.as_deref() == Some("-") {
         if *place == ContextPlace::Stdin {
             return Err(Failure::usage(

@@ -3,6 +3,7 @@
 
 mod annotations;
 mod attest;
+pub(crate) mod bake;
 mod build;
 mod cache;
 mod environment;
@@ -22,6 +23,7 @@ pub(crate) use build::{
 pub(crate) use environment::Environment;
 pub(crate) use registry::{client_settings, login_file, platform};
 pub(crate) use sandbox::settings as sandbox;
+pub(crate) use values::bytes;
 
 use crate::args::GlobalArgs;
 use crate::failure::{Failure, Result};

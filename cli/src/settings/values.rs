@@ -25,24 +25,8 @@ pub(super) fn pairs(option: &str, texts: &[String]) -> Result<BTreeMap<String, S
 /// Fields of a value that is written as comma-separated `key=value`, with `"` around a field that holds a comma (CSV,
 /// as Docker reads it).
 pub(super) fn fields(option: &str, text: &str) -> Result<Vec<(String, Option<String>)>> {
-    let mut fields = vec![String::new()];
-    let mut quoted = false;
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        let last = fields.len() - 1;
-        match character {
-            '"' if quoted && characters.peek() == Some(&'"') => {
-                characters.next();
-                fields[last].push('"');
-            }
-            '"' => quoted = !quoted,
-            ',' if !quoted => fields.push(String::new()),
-            _ => fields[last].push(character),
-        }
-    }
-    if quoted {
-        return Err(Failure::usage(format!("`{option} {text}` has a quote without an end")));
-    }
+    let fields = crate::csv::fields(text)
+        .map_err(|reason| Failure::usage(format!("`{option} {text}` cannot be read: {reason}")))?;
     let split = |field: String| match field.split_once('=') {
         Some((key, value)) => (key.trim().to_lowercase(), Some(value.to_owned())),
         None => (field.trim().to_lowercase(), None),
@@ -51,7 +35,7 @@ pub(super) fn fields(option: &str, text: &str) -> Result<Vec<(String, Option<Str
 }
 
 /// `64m`, `1g`, `512`: bytes with Docker's units, which are powers of 1024.
-pub(super) fn bytes(text: &str) -> Result<u64> {
+pub(crate) fn bytes(text: &str) -> Result<u64> {
     let lower = text.trim().to_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let shift = match lower[digits.len()..].trim_end_matches('b').trim_end_matches('i') {

@@ -290,7 +290,7 @@ fn skip(need: &str) {
     subject::skip(thread.name().unwrap_or("a test"), need);
 }
 
-fn binary() -> &'static Path {
+pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| subject::reachable(Path::new(env!("CARGO_BIN_EXE_rbuild"))).unwrap())
 }

@@ -3,8 +3,10 @@
 
 mod attest;
 mod bad_input;
+mod bake;
 mod build;
 mod cache;
+mod ci;
 mod control;
 mod damage;
 mod disk;
@@ -19,7 +21,10 @@ mod kaniko;
 mod kills;
 mod lab;
 mod model;
+mod pages;
 mod progress;
 mod real_input;
 mod run;
+mod terminal;
 mod toolkit;
+mod transcript;

@@ -48,8 +48,9 @@ pub(super) fn compare<const N: usize>(
     }))
 }
 
-/// Runs a command to its end, without output.
+/// Runs a command to its end, without output. What others left to be written to disks is written before.
 pub(super) fn once(mut command: Command) -> Result<Cost> {
+    Command::new("sync").status().context("cannot start sync")?;
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let started = Instant::now();
     let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;

@@ -1,0 +1,374 @@
+//! A service that is built, as a target.
+
+use std::collections::BTreeMap;
+
+use super::super::entries::{self, Secret, Ssh};
+use super::super::fault::{Fault, Result};
+use super::super::markup::{Markup, Node};
+use super::super::target::Target;
+use super::super::value::Value;
+use super::super::{check_name, paths, target_name};
+use super::{Located, Variables};
+
+/// The fields of `build`.
+const BUILD: [&str; 25] = [
+    "additional_contexts",
+    "args",
+    "cache_from",
+    "cache_to",
+    "context",
+    "dockerfile",
+    "dockerfile_inline",
+    "entitlements",
+    "extra_hosts",
+    "isolation",
+    "labels",
+    "network",
+    "no_cache",
+    "no_cache_filter",
+    "platforms",
+    "privileged",
+    "provenance",
+    "pull",
+    "sbom",
+    "secrets",
+    "shm_size",
+    "ssh",
+    "tags",
+    "target",
+    "ulimits",
+];
+
+/// The fields of `x-bake`.
+const EXTENSION: [&str; 11] = [
+    "cache-from",
+    "cache-to",
+    "contexts",
+    "no-cache",
+    "no-cache-filter",
+    "output",
+    "platforms",
+    "pull",
+    "secret",
+    "ssh",
+    "tags",
+];
+
+/// The target that a service is; `None` for one that is not built.
+pub(super) fn target(
+    name: &str,
+    located: &Located<'_>,
+    secrets: &BTreeMap<String, Node>,
+    variables: &Variables<'_>,
+) -> Result<Option<Target>> {
+    let Located { source, node } = located;
+    let image = node.field("image").and_then(Node::name).filter(|image| !image.is_empty());
+    let Some(build) = node.field("build").filter(|build| !build.is_null()) else {
+        if image.is_none() {
+            let message = format!("the service `{name}` has neither `image` nor `build`");
+            return Err(Fault::at(source, node.span, message));
+        }
+        return Ok(None);
+    };
+    let mut target = Target { name: target_name(name), ..Target::default() };
+    check_name(&target.name).map_err(|reason| Fault::at(source, node.span, reason))?;
+    let service = Service { located, secrets, variables };
+    for (key, value) in build.fields() {
+        let Some(field) = key.name().filter(|field| !field.starts_with("x-")) else { continue };
+        let Some(field) = BUILD.iter().find(|known| **known == field) else {
+            let message = format!("`build` of a service has no field `{field}`");
+            return Err(Fault::at(source, key.span, message).meant(&field, BUILD));
+        };
+        // The names are those that a bake file has for the same.
+        if let Some(name) = bake_name(field) {
+            target.places.insert(name, ((*source).clone(), key.span.to(value.span)));
+        }
+        if !value.is_null() {
+            service
+                .set(&mut target, field, value)
+                .map_err(|reason| Fault::at(source, value.span, format!("`{field}` of `build`: {reason}")))?;
+        }
+    }
+    target.ssh.sort();
+    if let Some(extension) = build.field("x-bake") {
+        for (key, value) in extension.fields() {
+            let field = key.name().unwrap_or_default();
+            if !EXTENSION.contains(&field.as_str()) {
+                let message = format!("`x-bake` has no field `{field}`");
+                return Err(Fault::at(source, key.span, message).meant(&field, EXTENSION));
+            }
+            extend(&mut target, &field, value).map_err(|reason| {
+                Fault::at(source, value.span, format!("`{field}` of `x-bake`: {reason}"))
+            })?;
+        }
+    }
+    if target.tags.as_ref().is_none_or(Vec::is_empty) {
+        target.tags = image.map(|image| vec![image]);
+    }
+    Ok(Some(target))
+}
+
+fn bake_name(field: &str) -> Option<&'static str> {
+    Some(match field {
+        "additional_contexts" => "contexts",
+        "provenance" | "sbom" => "attest",
+        "secrets" => "secret",
+        "cache_from" => "cache-from",
+        "cache_to" => "cache-to",
+        "network" => "network",
+        "platforms" => "platforms",
+        "ssh" => "ssh",
+        "context" => "context",
+        "dockerfile" => "dockerfile",
+        _ => return None,
+    })
+}
+
+struct Service<'a> {
+    located: &'a Located<'a>,
+    secrets: &'a BTreeMap<String, Node>,
+    variables: &'a Variables<'a>,
+}
+
+impl Service<'_> {
+    fn set(&self, target: &mut Target, field: &str, node: &Node) -> Result<(), String> {
+        match field {
+            "context" => {
+                let text = text(node)?;
+                let elsewhere = paths::is_remote(&text) || text.contains("://");
+                target.context = Some(if elsewhere { text } else { paths::clean(&text) });
+            }
+            "dockerfile" => target.dockerfile = Some(text(node)?),
+            "dockerfile_inline" => target.dockerfile_inline = Some(text(node)?),
+            "target" => target.target = Some(text(node)?).filter(|stage| !stage.is_empty()),
+            "network" => target.network = Some(text(node)?).filter(|mode| !mode.is_empty()),
+            "args" => target.args = self.arguments(node)?,
+            "labels" => target.labels = named(node)?,
+            "tags" => target.tags = Some(texts(node)?),
+            "platforms" => target.platforms = Some(texts(node)?),
+            "no_cache_filter" => target.no_cache_filter = texts(node)?,
+            "entitlements" => target.entitlements.extend(texts(node)?),
+            "privileged" if flag(node)? => target.entitlements.push("security.insecure".to_owned()),
+            "no_cache" => target.no_cache = flag(node)?.then_some(true),
+            "pull" => target.pull = flag(node)?.then_some(true),
+            "cache_from" => target.cache_from = each(node, entries::caches)?,
+            "cache_to" => target.cache_to = Some(each(node, entries::caches)?),
+            "additional_contexts" => target.contexts = contexts(node)?,
+            "extra_hosts" => target.extra_hosts = named(node)?,
+            "shm_size" => target.shm_size = Some(size(node)?),
+            "ulimits" => target.ulimits = limits(node)?,
+            "ssh" => target.ssh = agents(node)?,
+            "secrets" => target.secrets = self.secrets_of(node)?,
+            "sbom" | "provenance" => {
+                let text = text(node)?;
+                target.attest.extend(entries::attestations(&entries::attestation_of(field, &text))?);
+            }
+            // `isolation` is for Windows.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Arguments; one without a value has that of the service's environment, or of this process's.
+    fn arguments(&self, node: &Node) -> Result<BTreeMap<String, String>, String> {
+        let own = self.located.node.field("environment");
+        let mut arguments = BTreeMap::new();
+        for (key, value) in map(node)? {
+            let name = key.name().unwrap_or_default();
+            let value = if value.is_null() {
+                let own = own.and_then(|own| own.field(&name)).filter(|value| !value.is_null());
+                match own {
+                    Some(value) => Some(text(value)?),
+                    None => self.variables.value(&name),
+                }
+            } else {
+                Some(text(value)?)
+            };
+            arguments.extend(value.map(|value| (name, value)));
+        }
+        Ok(arguments)
+    }
+
+    fn secrets_of(&self, node: &Node) -> Result<Vec<Secret>, String> {
+        let one = |node: &Node| {
+            let id = match &node.value {
+                Markup::Map(_) => node.field("source").and_then(Node::name).unwrap_or_default(),
+                _ => text(node)?,
+            };
+            let known =
+                self.secrets.get(&id).ok_or_else(|| format!("there is no secret `{id}` in the file"))?;
+            if known.field("external").is_some_and(|external| flag(external) == Ok(true)) {
+                return Err(format!("the secret `{id}` is external, and only an orchestrator has those"));
+            }
+            let of = |name: &str| known.field(name).and_then(Node::name).unwrap_or_default();
+            let src = of("file");
+            let src = if src.is_empty() { src } else { paths::clean(&src) };
+            Ok(Secret { id, src, env: of("environment") })
+        };
+        list(node)?.iter().map(one).collect()
+    }
+}
+
+fn extend(target: &mut Target, field: &str, node: &Node) -> Result<(), String> {
+    match field {
+        "tags" => target.tags.get_or_insert_default().extend(words(node)?),
+        "platforms" => target.platforms.get_or_insert_default().extend(words(node)?),
+        "no-cache-filter" => target.no_cache_filter.extend(words(node)?),
+        "pull" => target.pull = Some(flag(node)?),
+        "no-cache" => target.no_cache = Some(flag(node)?),
+        "contexts" => {
+            for (name, place) in contexts(node)? {
+                target.contexts.entry(name).or_insert(place);
+            }
+        }
+        "cache-from" => {
+            for text in words(node)? {
+                target.cache_from.extend(entries::caches(&text)?);
+            }
+            entries::each_once(&mut target.cache_from);
+        }
+        "cache-to" => {
+            let all = target.cache_to.get_or_insert_default();
+            for text in words(node)? {
+                all.extend(entries::caches(&text)?);
+            }
+            entries::each_once(all);
+        }
+        "output" => {
+            for text in words(node)? {
+                target.outputs.get_or_insert_default().extend(entries::outputs(&text)?);
+            }
+        }
+        "secret" => {
+            for text in words(node)? {
+                target.secrets.extend(entries::secrets(&text)?);
+            }
+            entries::last_of_each(&mut target.secrets, |one| &one.id);
+        }
+        "ssh" => {
+            target.ssh.extend(words(node)?.iter().flat_map(|text| entries::agents(text)));
+            entries::last_of_each(&mut target.ssh, |one| &one.id);
+            target.ssh.sort();
+        }
+        _ => {}
+    }
+    if let Some(tags) = &mut target.tags {
+        entries::texts_once(tags);
+    }
+    if let Some(platforms) = &mut target.platforms {
+        entries::texts_once(platforms);
+    }
+    Ok(())
+}
+
+fn text(node: &Node) -> Result<String, String> {
+    node.scalar().map_or_else(
+        || Err("a string is needed".to_owned()),
+        |value| match value {
+            Value::Null => Ok(String::new()),
+            value => value.to_text(),
+        },
+    )
+}
+
+fn flag(node: &Node) -> Result<bool, String> {
+    crate::args::kaniko::boolean(&text(node)?)
+}
+
+fn list(node: &Node) -> Result<&[Node], String> {
+    match &node.value {
+        Markup::List(items) => Ok(items),
+        _ => Err("a list is needed".to_owned()),
+    }
+}
+
+fn map(node: &Node) -> Result<&[(Node, Node)], String> {
+    match &node.value {
+        Markup::Map(fields) => Ok(fields),
+        _ => Err("a map is needed".to_owned()),
+    }
+}
+
+fn texts(node: &Node) -> Result<Vec<String>, String> {
+    list(node)?.iter().map(text).collect()
+}
+
+/// A list, or words in one text.
+fn words(node: &Node) -> Result<Vec<String>, String> {
+    match &node.value {
+        Markup::Scalar { text, .. } => Ok(text.split_whitespace().map(str::to_owned).collect()),
+        _ => texts(node),
+    }
+}
+
+fn each<T>(node: &Node, read: fn(&str) -> Result<Vec<T>, String>) -> Result<Vec<T>, String> {
+    let mut all = Vec::new();
+    for text in texts(node)? {
+        all.extend(read(&text)?);
+    }
+    Ok(all)
+}
+
+/// Texts by name; several of one name have commas between them.
+fn named(node: &Node) -> Result<BTreeMap<String, String>, String> {
+    let one = |(key, value): &(Node, Node)| {
+        let value = match &value.value {
+            Markup::List(_) => texts(value)?.join(","),
+            _ => text(value)?,
+        };
+        Ok((key.name().unwrap_or_default(), value))
+    };
+    map(node)?.iter().map(one).collect()
+}
+
+/// Further contexts; those that are services are targets.
+fn contexts(node: &Node) -> Result<BTreeMap<String, String>, String> {
+    let place = |place: String| match place.split_once(':') {
+        Some(("service" | "target", service)) => format!("target:{}", target_name(service)),
+        _ if paths::is_remote(&place) || place.contains("://") => place,
+        _ => paths::clean(&place),
+    };
+    Ok(named(node)?.into_iter().map(|(name, text)| (name, place(text))).collect())
+}
+
+fn agents(node: &Node) -> Result<Vec<Ssh>, String> {
+    let one = |(key, value): &(Node, Node)| {
+        let paths = if value.is_null() { Vec::new() } else { vec![text(value)?] };
+        Ok(Ssh { id: key.name().unwrap_or_default(), paths })
+    };
+    map(node)?.iter().map(one).collect()
+}
+
+/// A size in bytes, as Docker writes sizes: `128MiB`.
+fn size(node: &Node) -> Result<String, String> {
+    let text = text(node)?;
+    let bytes = crate::settings::bytes(&text).map_err(|failure| failure.to_string())?;
+    let mut number = bytes as f64;
+    let mut unit = 0;
+    while number >= 1024.0 && unit < UNITS.len() - 1 {
+        number /= 1024.0;
+        unit += 1;
+    }
+    // Four digits that say something.
+    let whole = if number >= 1.0 { number.log10().floor() as usize + 1 } else { 1 };
+    let rounded = format!("{number:.*}", 4_usize.saturating_sub(whole));
+    let rounded =
+        if rounded.contains('.') { rounded.trim_end_matches('0').trim_end_matches('.') } else { &rounded };
+    Ok(format!("{rounded}{}", UNITS[unit]))
+}
+
+const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+
+fn limits(node: &Node) -> Result<Vec<String>, String> {
+    let mut all = Vec::new();
+    for (key, value) in map(node)? {
+        let name = key.name().unwrap_or_default();
+        let of = |field: &str| match value.field(field) {
+            Some(number) => text(number),
+            None => text(value),
+        };
+        all.push(format!("{name}={}:{}", of("soft")?, of("hard")?));
+    }
+    all.sort();
+    Ok(all)
+}

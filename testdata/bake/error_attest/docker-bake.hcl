@@ -1,0 +1,4 @@
+target "app" {
+  dockerfile-inline = "FROM scratch"
+  attest = ["type=sbom,generator=x"]
+}

@@ -1,0 +1,4 @@
+target "app" {
+  dockerfile-inline = "FROM scratch"
+  entitlements = ["security.insecure"]
+}

@@ -1,0 +1,5 @@
+function "f" {
+  params = [x]
+  result = f(x)
+}
+target "app" { tags = [f("a")] }

@@ -1,0 +1,5 @@
+target "default" {
+  args = { A = "$${X} <b> & %%{y}" }
+  labels = { a = "$${X}" }
+  dockerfile-inline = "RUN echo $${X} > y"
+}

@@ -1,0 +1,2 @@
+variable "TAG" { default = "a<b" }
+variable "ON" { default = true }
