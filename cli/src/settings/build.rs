@@ -97,6 +97,7 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
         outputs,
         packing,
         jobs: jobs(args),
+        step_timeout: args.step_timeout.as_deref().map(values::duration).transpose()?,
         epoch,
         max_used_space: args
             .max_used_space
