@@ -1,9 +1,11 @@
 //! The settings in the documentation can be used as they are printed.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use registry_client::HostSettings;
+use walkdir::WalkDir;
 
 /// The fenced blocks of a page, each with the word after its fence.
 fn blocks(page: &str) -> Vec<(String, String)> {
@@ -85,5 +87,52 @@ fn programs_are_those_that_the_tests_run() {
             .skip_while(|line| line.starts_with("//!") || line.is_empty())
             .fold(String::new(), |text, line| text + line + "\n");
         assert_eq!(shown, body, "docs/library.md does not show `{path}` as it is");
+    }
+}
+
+/// Names in the sources of which `before` is the text in front, and that are written in capitals.
+fn variables(before: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for part in ["layer-store", "registry-client", "builder", "cli"] {
+        for entry in WalkDir::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(part).join("src")) {
+            let entry = entry.unwrap();
+            if entry.path().extension().is_none_or(|kind| kind != "rs") {
+                continue;
+            }
+            let text = fs::read_to_string(entry.path()).unwrap();
+            let text = text.split("#[cfg(test)]").next().unwrap();
+            for (at, _) in text.match_indices(before) {
+                let rest = text[at + before.len()..].trim_start_matches('"');
+                let end = rest.find(|c: char| !c.is_ascii_uppercase() && c != '_').unwrap_or(rest.len());
+                found.insert(format!("{}{}", if before == "RBUILD_" { before } else { "" }, &rest[..end]));
+            }
+        }
+    }
+    found.retain(|name| name.len() > 3 && name != "RBUILD_");
+    found
+}
+
+#[test]
+fn every_variable_is_documented() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let page = fs::read_to_string(page).unwrap();
+    let own = variables("RBUILD_");
+    assert!(own.len() >= 6, "{own:?}");
+    let read = [
+        "environment.text(",
+        "environment.path(",
+        "environment.exact(",
+        "self.path(",
+        "self.text(",
+        "env::var(",
+    ];
+    let mut all = own.clone();
+    all.extend(read.iter().flat_map(|call| variables(call)));
+    for name in &all {
+        assert!(page.contains(&format!("`{name}`")), "docs/configuration.md does not tell of `{name}`");
+    }
+    let told = page.split('`').filter(|word| word.starts_with("RBUILD_"));
+    for name in told {
+        assert!(own.contains(name), "docs/configuration.md tells of `{name}`, which nothing reads");
     }
 }

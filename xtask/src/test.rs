@@ -25,6 +25,7 @@ const PEERS: &[(&str, &str)] = &[
     ("openssl", "openssl"),
     ("git", "git"),
     ("ca-certificates", "update-ca-certificates"),
+    ("tmux", "tmux"),
 ];
 
 /// Runs all checks. `words` go to `cargo test`.

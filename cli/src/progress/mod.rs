@@ -7,6 +7,7 @@ mod lines;
 mod log_file;
 mod plain;
 mod rawjson;
+mod screen;
 mod transfers;
 mod tty;
 
@@ -56,7 +57,7 @@ impl Kind {
     /// The renderer, on standard error. Lines go into groups of the service whose log they are for.
     pub(crate) fn start(self, ci: Ci) -> Arc<dyn Renderer> {
         match self {
-            Self::Live => Arc::new(Live::start(indicatif::ProgressDrawTarget::stderr(), None)),
+            Self::Live => Arc::new(Live::on_stderr()),
             Self::Plain => Arc::new(Plain::new(io::stderr(), ci)),
             Self::Quiet => Arc::new(Silent),
             Self::RawJson => Arc::new(RawJson::new(io::stderr())),

@@ -2,27 +2,31 @@
 //! and the last lines that it wrote, and each transfer its bytes and rate.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io::IsTerminal as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use builder::event::{Event, Outcome, Reporter, StepId};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike as _};
 use layer_store::Digest;
 
 use super::Renderer;
 use super::lines::{LineBuffer, printable, shortened};
+use super::screen::Screen;
 use crate::size;
 
 /// Lines of output that a running step shows, when it runs alone.
 const TAIL: usize = 6;
+/// The view is drawn so many times a second.
+const REFRESH: u8 = 20;
 /// Steps that are done sooner show no live line, so that the view does not flicker.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The live view.
 pub(crate) struct Live {
     state: Mutex<State>,
-    /// Whether the width was given and is not asked for.
-    fixed: bool,
+    /// The terminal; `None` where the width was given and is not asked for.
+    screen: Option<Screen>,
 }
 
 struct State {
@@ -45,12 +49,23 @@ struct Step {
 }
 
 impl Live {
-    /// Starts a view on a target: standard error, or a buffer of a fixed width in tests.
-    pub(crate) fn start(target: ProgressDrawTarget, width: Option<u16>) -> Self {
+    /// Starts a view on standard error. Where that is no terminal, nothing is shown.
+    pub(crate) fn on_stderr() -> Self {
+        let screen = Screen::new();
+        let target = if std::io::stderr().is_terminal() {
+            ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), REFRESH)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        Self { screen: Some(screen), ..Self::start(target, 80) }
+    }
+
+    /// A view on a target of this width.
+    fn start(target: ProgressDrawTarget, width: u16) -> Self {
         let view = MultiProgress::with_draw_target(target);
         let (running, transfers) = (BTreeMap::new(), HashMap::new());
-        let state = State { view, width: width.unwrap_or(80), running, transfers, cached: Vec::new() };
-        Self { state: Mutex::new(state), fixed: width.is_some() }
+        let state = State { view, width, running, transfers, cached: Vec::new() };
+        Self { state: Mutex::new(state), screen: None }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -61,12 +76,9 @@ impl Live {
 impl Reporter for Live {
     fn event(&self, event: Event) {
         let mut state = self.state();
-        if !self.fixed
-            && let Ok(size) = rustix::termios::tcgetwinsize(std::io::stderr())
-            && size.ws_col > 0
-        {
+        if let Some(screen) = &self.screen {
             // Asked each time: a window may be made larger or smaller during a build.
-            state.width = size.ws_col;
+            state.width = screen.width();
         }
         match event {
             Event::StepStarted { step, name } => state.start(step, &name),
@@ -88,6 +100,9 @@ impl Renderer for Live {
         let _ = state.view.clear();
         state.running.clear();
         state.transfers.clear();
+        if let Some(screen) = &self.screen {
+            screen.end();
+        }
     }
 }
 
@@ -210,7 +225,7 @@ mod tests {
 
     fn screen(width: u16, events: Vec<Event>, finish: bool) -> String {
         let terminal = InMemoryTerm::new(20, width);
-        let live = Live::start(ProgressDrawTarget::term_like(Box::new(terminal.clone())), Some(width));
+        let live = Live::start(ProgressDrawTarget::term_like(Box::new(terminal.clone())), width);
         for event in events {
             live.event(event);
         }

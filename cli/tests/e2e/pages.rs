@@ -23,3 +23,11 @@ fn transcripts_are_what_happens() {
         as_caller(&[], |lab| assert!(transcript::run(lab, &page) > 0, "{}", page.display()));
     }
 }
+
+#[test]
+fn the_tutorial_works() {
+    as_caller(&[], |lab| {
+        let commands = transcript::run(lab, &repository("docs/tutorial.md"));
+        assert!(commands > 30, "{commands}");
+    });
+}
