@@ -23,6 +23,9 @@ pub(crate) struct Environment<'a> {
     pub(crate) surroundings: Surroundings,
 }
 
+/// The largest value of a variable or attribute, in bytes.
+const WEIGHT: usize = 16 << 20;
+
 /// By kind and name: which blocks, and what the matrix of each gives it.
 type Named = BTreeMap<(String, String), Vec<(usize, Locals)>>;
 
@@ -81,8 +84,8 @@ impl<'a> Definitions<'a> {
 
     /// The groups and targets, after all variables have been looked at.
     pub(crate) fn config(&self) -> Result<Config> {
-        for name in self.variables.keys() {
-            self.value_of(name, 0)?;
+        for (name, block) in &self.variables {
+            self.value_of(name, 0).map_err(|fault| fault.or_at(&block.source, block.span))?;
         }
         for block in self.variables.values() {
             variable::validate(self, block)?;
@@ -102,8 +105,8 @@ impl<'a> Definitions<'a> {
             }
         }
         self.renamed(&names, &mut config);
-        for name in self.attributes.keys() {
-            self.value_of(name, 0)?;
+        for (name, attribute) in &self.attributes {
+            self.value_of(name, 0).map_err(|fault| fault.or_at(&attribute.source, attribute.span))?;
         }
         Ok(config)
     }
@@ -249,6 +252,11 @@ impl<'a> Definitions<'a> {
         let value = evaluate();
         self.busy.borrow_mut().remove(key);
         let value = value?;
+        // Names that double what they name would fill any memory.
+        if value.weight() > WEIGHT {
+            let name = key.split('#').next().unwrap_or(key);
+            return Err(Fault::new(format!("the value of `{name}` is larger than {WEIGHT} bytes")));
+        }
         self.known.borrow_mut().insert(key.to_owned(), value.clone());
         Ok(value)
     }

@@ -18,8 +18,8 @@ use super::markup::{Markup, Node};
 use super::types::Type;
 use super::value::Value;
 
-/// How deep variables and functions may refer to each other.
-const DEPTH: usize = 100;
+/// How deep expressions may be in each other, with those of the variables and functions that they name.
+const DEPTH: usize = 400;
 
 /// What names mean outside of an expression.
 pub(crate) trait Names {
@@ -121,8 +121,14 @@ impl<'a> Evaluator<'a> {
     /// The value of an expression.
     pub(crate) fn expression(&self, expression: &Expression, locals: &Locals) -> Result<Value> {
         if self.depth > DEPTH {
-            return Err(self.fault(span(expression.span()), "names refer to each other too deeply"));
+            return Err(self
+                .fault(span(expression.span()), "expressions and the names in them are nested too deeply"));
         }
+        let deeper = Self { depth: self.depth + 1, ..*self };
+        deeper.inner(expression, locals)
+    }
+
+    fn inner(&self, expression: &Expression, locals: &Locals) -> Result<Value> {
         match expression {
             Expression::Null(_) => Ok(Value::Null),
             Expression::Bool(value) => Ok(Value::Bool(**value)),

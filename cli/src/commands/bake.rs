@@ -1,7 +1,6 @@
 //! `rbuild bake`
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,7 +28,7 @@ use crate::settings::bake::Definition;
 
 /// Builds the targets of bake files.
 pub(super) async fn run(context: &Context, args: BakeArgs) -> Result<()> {
-    let definition = Definition::open(&args, &context.environment, Path::new(""))?;
+    let definition = Definition::open(&args, &context.environment)?;
     let read = definition.read()?;
     if let Some(what) = &args.list {
         return print(&list::list(what, &read)?);

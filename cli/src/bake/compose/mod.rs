@@ -14,6 +14,9 @@ use super::fault::{Fault, Result};
 use super::markup::{self, Markup, Node};
 use super::target::{Config, Group};
 
+/// How deep services may extend each other.
+const DEPTH: usize = 32;
+
 /// Variables of compose files: those of the environment, and then those of `.env`.
 struct Variables<'a> {
     given: &'a Given<'a>,
@@ -99,7 +102,7 @@ fn extended<'a>(name: &str, services: &BTreeMap<String, Located<'a>>, depth: usi
         let message = format!("there is no service `{}`", wanted.name().unwrap_or_default());
         Fault::at(located.source, wanted.span, message)
     })?;
-    if depth > services.len() {
+    if depth > DEPTH {
         return Err(Fault::at(located.source, extends.span, "these services extend each other"));
     }
     let base = extended(&other, services, depth + 1)?;
