@@ -72,6 +72,7 @@ impl<'a> Definition<'a> {
         work(&Given {
             lookup: &lookup,
             env_file: self.env_file.as_ref(),
+            open: &|name| read(name).map_err(|failure| failure.to_string()),
             overrides: &self.overrides,
             epoch: self.environment.text("SOURCE_DATE_EPOCH"),
             platform: Platform::host().to_string(),

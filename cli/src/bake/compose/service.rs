@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::super::entries::{self, Secret, Ssh};
-use super::super::fault::{Fault, Result};
+use super::super::fault::Result;
 use super::super::markup::{Markup, Node};
 use super::super::target::Target;
 use super::super::value::Value;
 use super::super::{check_name, paths, target_name};
-use super::{Located, Variables};
+use super::Variables;
 
 /// The fields of `build`.
 const BUILD: [&str; 25] = [
@@ -57,36 +57,35 @@ const EXTENSION: [&str; 11] = [
 /// The target that a service is; `None` for one that is not built.
 pub(super) fn target(
     name: &str,
-    located: &Located<'_>,
+    node: &Node,
     secrets: &BTreeMap<String, Node>,
     variables: &Variables<'_>,
 ) -> Result<Option<Target>> {
-    let Located { source, node } = located;
     let image = node.field("image").and_then(Node::name).filter(|image| !image.is_empty());
     let Some(build) = node.field("build").filter(|build| !build.is_null()) else {
         if image.is_none() {
             let message = format!("the service `{name}` has neither `image` nor `build`");
-            return Err(Fault::at(source, node.span, message));
+            return Err(node.fault(message));
         }
         return Ok(None);
     };
     let mut target = Target { name: target_name(name), ..Target::default() };
-    check_name(&target.name).map_err(|reason| Fault::at(source, node.span, reason))?;
-    let service = Service { located, secrets, variables };
+    check_name(&target.name).map_err(|reason| node.fault(reason))?;
+    let service = Service { node, secrets, variables };
     for (key, value) in build.fields() {
         let Some(field) = key.name().filter(|field| !field.starts_with("x-")) else { continue };
         let Some(field) = BUILD.iter().find(|known| **known == field) else {
             let message = format!("`build` of a service has no field `{field}`");
-            return Err(Fault::at(source, key.span, message).meant(&field, BUILD));
+            return Err(key.fault(message).meant(&field, BUILD));
         };
         // The names are those that a bake file has for the same.
         if let Some(name) = bake_name(field) {
-            target.places.insert(name, ((*source).clone(), key.span.to(value.span)));
+            target.places.insert(name, ((*key.source).clone(), key.span.to(value.span)));
         }
         if !value.is_null() {
             service
                 .set(&mut target, field, value)
-                .map_err(|reason| Fault::at(source, value.span, format!("`{field}` of `build`: {reason}")))?;
+                .map_err(|reason| value.fault(format!("`{field}` of `build`: {reason}")))?;
         }
     }
     target.ssh.sort();
@@ -95,11 +94,10 @@ pub(super) fn target(
             let field = key.name().unwrap_or_default();
             if !EXTENSION.contains(&field.as_str()) {
                 let message = format!("`x-bake` has no field `{field}`");
-                return Err(Fault::at(source, key.span, message).meant(&field, EXTENSION));
+                return Err(key.fault(message).meant(&field, EXTENSION));
             }
-            extend(&mut target, &field, value).map_err(|reason| {
-                Fault::at(source, value.span, format!("`{field}` of `x-bake`: {reason}"))
-            })?;
+            extend(&mut target, &field, value)
+                .map_err(|reason| value.fault(format!("`{field}` of `x-bake`: {reason}")))?;
         }
     }
     if target.tags.as_ref().is_none_or(Vec::is_empty) {
@@ -125,7 +123,7 @@ fn bake_name(field: &str) -> Option<&'static str> {
 }
 
 struct Service<'a> {
-    located: &'a Located<'a>,
+    node: &'a Node,
     secrets: &'a BTreeMap<String, Node>,
     variables: &'a Variables<'a>,
 }
@@ -171,7 +169,7 @@ impl Service<'_> {
 
     /// Arguments; one without a value has that of the service's environment, or of this process's.
     fn arguments(&self, node: &Node) -> Result<BTreeMap<String, String>, String> {
-        let own = self.located.node.field("environment");
+        let own = self.node.field("environment");
         let mut arguments = BTreeMap::new();
         for (key, value) in map(node)? {
             let name = key.name().unwrap_or_default();
