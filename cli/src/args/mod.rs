@@ -384,6 +384,14 @@ mod tests {
     }
 
     #[test]
+    fn under_kanikos_name_the_words_are_kanikos() {
+        let words = ["/kaniko/executor", "--context", "dir:///src", "--no-push"].map(OsString::from);
+        assert!(
+            matches!(parse(words).unwrap().command, Command::Kaniko(args) if args.context == "dir:///src")
+        );
+    }
+
+    #[test]
     fn a_refused_flag_says_why() {
         let message = command("build --policy=p.rego .").unwrap_err();
         assert!(message.contains("`--policy`"), "{message}");

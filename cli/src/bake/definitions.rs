@@ -3,12 +3,12 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::body::{self, Attribute, Block, Body};
+use super::body::{Attribute, Block, Body};
 use super::decode;
 use super::evaluate::{Evaluator, Locals, Names};
 use super::fault::{Fault, Result};
+use super::function::Parameters;
 use super::functions::Surroundings;
-use super::markup::Markup;
 use super::target::{Config, Group, Target};
 use super::value::Value;
 use super::variable;
@@ -341,74 +341,5 @@ impl Names for Definitions<'_> {
         }
         let names = self.variables.keys().chain(self.attributes.keys()).map(|name| (*name).to_owned());
         names.chain(self.environment.builtins.keys().cloned()).collect()
-    }
-}
-
-/// What a function of a file takes and gives.
-struct Parameters<'a> {
-    names: Vec<String>,
-    variadic: Option<String>,
-    result: &'a Attribute,
-}
-
-impl<'a> Parameters<'a> {
-    fn of(block: &'a Block) -> Result<Self> {
-        let missing = |name: &str| {
-            Fault::at(&block.source, block.span, format!("the function `{}` has no `{name}`", block.label))
-        };
-        let params = block.body.attribute("params").ok_or_else(|| missing("params"))?;
-        let result = block.body.attribute("result").ok_or_else(|| missing("result"))?;
-        let known = ["params", "variadic_params", "result"];
-        if let Some(other) = block.body.attributes.iter().find(|one| !known.contains(&one.name.as_str())) {
-            let message = format!("a function has no attribute `{}`", other.name);
-            return Err(Fault::at(&other.source, other.span, message).meant(&other.name, known));
-        }
-        let wrong = |attribute: &Attribute| {
-            let place = Evaluator::place(&attribute.value);
-            Fault::at(&attribute.source, place, "parameters are names, as in `params = [a, b]`")
-        };
-        let names = words(&params.value).ok_or_else(|| wrong(params))?;
-        let variadic = match block.body.attribute("variadic_params") {
-            None => None,
-            Some(attribute) => Some(word(&attribute.value).ok_or_else(|| wrong(attribute))?),
-        };
-        Ok(Self { names, variadic, result })
-    }
-
-    fn given(&self, name: &str, arguments: &[Value]) -> Result<Locals> {
-        let count = self.names.len();
-        if arguments.len() < count || (arguments.len() > count && self.variadic.is_none()) {
-            let needed = if self.variadic.is_some() { "at least " } else { "" };
-            return Err(Fault::new(format!(
-                "the function `{name}` takes {needed}{count} arguments, and these are {}",
-                arguments.len()
-            )));
-        }
-        let given = self.names.iter().zip(arguments);
-        let locals = given.fold(Locals::default(), |locals, (name, value)| locals.with(name, value.clone()));
-        Ok(match &self.variadic {
-            Some(rest) => locals.with(rest, Value::List(arguments[count..].to_vec())),
-            None => locals,
-        })
-    }
-}
-
-/// Names without a value: `[a, b]`, in JSON texts.
-fn words(value: &body::Value) -> Option<Vec<String>> {
-    match value {
-        body::Value::Hcl(expression) => {
-            expression.as_array()?.iter().map(|one| one.as_variable().map(ToString::to_string)).collect()
-        }
-        body::Value::Json(node) => match &node.value {
-            Markup::List(items) => items.iter().map(super::markup::Node::name).collect(),
-            _ => None,
-        },
-    }
-}
-
-fn word(value: &body::Value) -> Option<String> {
-    match value {
-        body::Value::Hcl(expression) => expression.as_variable().map(ToString::to_string),
-        body::Value::Json(node) => node.name(),
     }
 }

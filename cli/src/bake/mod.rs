@@ -11,6 +11,7 @@ mod definitions;
 pub(crate) mod entries;
 mod evaluate;
 pub(crate) mod fault;
+mod function;
 mod functions;
 pub(crate) mod list;
 mod markup;

@@ -4,6 +4,7 @@ mod env_file;
 mod interpolate;
 mod merge;
 mod place;
+mod read;
 mod service;
 
 use std::cell::Cell;
