@@ -173,7 +173,7 @@ async fn pulls() {
         ),
         (
             "a manifest has no end",
-            manifests(Action::Append(vec![b' '; 9 << 20])),
+            manifests(Action::Append(vec![b' '; 17 << 20])),
             Fails("more than 16777216 bytes"),
         ),
         (
