@@ -23,25 +23,32 @@ pub(crate) struct Flag {
     pub(crate) short: Option<char>,
     /// Whether it takes a value.
     pub(crate) value: bool,
+    /// The value that asks for what happens anyway, which is no reason to refuse it.
+    pub(crate) anyway: &'static str,
     /// What becomes of it.
     pub(crate) state: State,
 }
 
 pub(crate) const fn works(name: &'static str) -> Flag {
-    Flag { name, short: None, value: true, state: State::Works }
+    Flag { name, short: None, value: true, anyway: "", state: State::Works }
 }
 
 pub(crate) const fn nothing(name: &'static str, value: bool, reason: &'static str) -> Flag {
-    Flag { name, short: None, value, state: State::NothingToDo(reason) }
+    Flag { name, short: None, value, anyway: "", state: State::NothingToDo(reason) }
 }
 
 pub(crate) const fn refused(name: &'static str, value: bool, reason: &'static str) -> Flag {
-    Flag { name, short: None, value, state: State::Refused(reason) }
+    Flag { name, short: None, value, anyway: "false", state: State::Refused(reason) }
+}
+
+/// A flag that is on in other programs, and here: only `--flag=false` is refused.
+pub(crate) const fn refused_off(name: &'static str, reason: &'static str) -> Flag {
+    Flag { anyway: "true", ..refused(name, false, reason) }
 }
 
 /// The flags that the command's own arguments do not have, for the parser: hidden from the help, since they do nothing.
-pub(crate) fn arguments(flags: &'static [Flag]) -> impl Iterator<Item = Arg> {
-    flags.iter().filter(|flag| flag.state != State::Works).map(|flag| {
+pub(crate) fn arguments(flags: impl IntoIterator<Item = &'static Flag>) -> impl Iterator<Item = Arg> {
+    flags.into_iter().filter(|flag| flag.state != State::Works).map(|flag| {
         let arg = Arg::new(flag.name).long(flag.name).hide(true);
         let arg = flag.short.into_iter().fold(arg, Arg::short);
         if flag.value {
@@ -54,17 +61,19 @@ pub(crate) fn arguments(flags: &'static [Flag]) -> impl Iterator<Item = Arg> {
 }
 
 /// Why a command with these flags is refused.
-pub(crate) fn refusal(flags: &[Flag], matches: &ArgMatches) -> Option<String> {
-    flags.iter().find_map(|flag| {
+pub(crate) fn refusal<'a>(flags: impl IntoIterator<Item = &'a Flag>, matches: &ArgMatches) -> Option<String> {
+    flags.into_iter().find_map(|flag| {
         let State::Refused(reason) = flag.state else { return None };
-        // `--FLAG=false` asks for what happens anyway.
-        let declined = || {
-            matches
-                .get_many::<String>(flag.name)
-                .is_some_and(|values| values.len() > 0 && values.into_iter().all(|value| value == "false"))
-        };
-        (typed(flag, matches) && !declined()).then(|| format!("`--{}` is not supported: {reason}", flag.name))
+        (typed(flag, matches) && !asks_for_nothing(flag, matches))
+            .then(|| format!("`--{}` is not supported: {reason}", flag.name))
     })
+}
+
+/// Whether all values of a flag ask for what happens anyway. A flag alone is on.
+fn asks_for_nothing(flag: &Flag, matches: &ArgMatches) -> bool {
+    let values: Vec<&str> =
+        matches.get_many::<String>(flag.name).into_iter().flatten().map(String::as_str).collect();
+    if values.is_empty() { flag.anyway == "true" } else { values.iter().all(|value| *value == flag.anyway) }
 }
 
 /// The typed flags that have nothing to do, each with the reason.

@@ -3,6 +3,7 @@
 pub(crate) mod bake;
 mod bake_flags;
 pub(crate) mod build;
+mod buildah_flags;
 pub(crate) mod builds;
 pub(crate) mod call;
 mod docker_flags;
@@ -14,6 +15,8 @@ pub(crate) mod kaniko;
 mod kaniko_flags;
 pub(crate) mod look;
 pub(crate) mod manual;
+#[cfg(test)]
+mod pages;
 pub(crate) mod plan;
 pub(crate) mod registry;
 mod route;
@@ -92,6 +95,7 @@ pub(crate) enum ResolveArg {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Build an image from a Dockerfile
+    #[command(alias = "bud")]
     Build(Box<BuildArgs>),
     /// Build the targets of bake and compose files
     Bake(Box<bake::BakeArgs>),
@@ -286,8 +290,9 @@ impl Command {
 /// have nothing to do.
 pub(crate) fn definition() -> clap::Command {
     let with_refused = |build: clap::Command| build.args(flag_table::arguments(docker_flags::FLAGS));
+    let with_buildahs = |build: clap::Command| build.args(flag_table::arguments(buildah_flags::own()));
     let program = Cli::command()
-        .mut_subcommand("build", with_refused)
+        .mut_subcommand("build", |build| with_buildahs(with_refused(build)))
         .mut_subcommand("check", |check| {
             // What is checked is mostly what lies here.
             with_refused(check).mut_arg("context", |context| context.required(false).default_value("."))
@@ -298,7 +303,9 @@ pub(crate) fn definition() -> clap::Command {
             // The last of several values counts, as in kaniko.
             kaniko.args(flag_table::arguments(kaniko_flags::FLAGS)).args_override_self(true)
         })
-        .mut_subcommand("image", |image| image.mut_subcommand("build", with_refused));
+        .mut_subcommand("image", |image| {
+            image.mut_subcommand("build", |build| with_buildahs(with_refused(build)))
+        });
     help::complete(program)
 }
 
@@ -308,23 +315,32 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, cl
     let words = route::with_command(words.into_iter().collect(), &definition)
         .map_err(|mistake| definition.error(clap::error::ErrorKind::InvalidSubcommand, mistake))?;
     let matches = definition.try_get_matches_from_mut(words)?;
-    let table = match matches.subcommand() {
-        Some(("build" | "check" | "plan", build)) => Some((docker_flags::FLAGS, build)),
-        Some(("image", image)) => image.subcommand_matches("build").map(|build| (docker_flags::FLAGS, build)),
-        Some(("bake", bake)) => Some((bake_flags::FLAGS, bake)),
-        Some(("kaniko", kaniko)) => Some((kaniko_flags::FLAGS, kaniko)),
-        _ => None,
-    };
-    if let Some(refusal) = table.and_then(|(flags, matches)| flag_table::refusal(flags, matches)) {
+    if let Some(refusal) = refusal(&matches) {
         return Err(definition.error(clap::error::ErrorKind::UnknownArgument, refusal));
     }
     let mut cli = Cli::from_arg_matches(&matches)?;
     cli.command = cli.command.plain();
-    if let (Command::Kaniko(kaniko), Some((flags, matches))) = (&mut cli.command, table) {
-        kaniko.notes = flag_table::notes(flags, matches);
+    if let (Command::Kaniko(kaniko), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
+        kaniko.notes = flag_table::notes(kaniko_flags::FLAGS, matches);
         cli.global.debug |= kaniko.verbosity.is_some_and(kaniko::Verbosity::is_debugging);
     }
     Ok(cli)
+}
+
+/// Why a command with flags of another program is refused.
+fn refusal(matches: &clap::ArgMatches) -> Option<String> {
+    let of_build = |build| {
+        let flags = docker_flags::FLAGS.iter().chain(buildah_flags::own());
+        flag_table::refusal(flags, build)
+    };
+    match matches.subcommand()? {
+        ("build", build) => of_build(build),
+        ("image", image) => of_build(image.subcommand_matches("build")?),
+        ("check" | "plan", build) => flag_table::refusal(docker_flags::FLAGS, build),
+        ("bake", bake) => flag_table::refusal(bake_flags::FLAGS, bake),
+        ("kaniko", kaniko) => flag_table::refusal(kaniko_flags::FLAGS, kaniko),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -368,8 +384,24 @@ mod tests {
     }
 
     #[test]
+    fn under_kanikos_name_the_words_are_kanikos() {
+        let words = ["/kaniko/executor", "--context", "dir:///src", "--no-push"].map(OsString::from);
+        assert!(
+            matches!(parse(words).unwrap().command, Command::Kaniko(args) if args.context == "dir:///src")
+        );
+    }
+
+    #[test]
     fn a_refused_flag_says_why() {
         let message = command("build --policy=p.rego .").unwrap_err();
         assert!(message.contains("`--policy`"), "{message}");
+        let message = command("bud --layers --tls-verify=false .").unwrap_err();
+        assert!(message.contains("`--insecure HOST`"), "{message}");
+        let message = command("build --creds a:b .").unwrap_err();
+        assert!(message.contains("`rbuild login`"), "{message}");
+        for line in ["bud --layers --retry 3 .", "build --tls-verify .", "build --tls-verify=true --squash ."]
+        {
+            assert!(matches!(command(line), Ok(Command::Build(_))), "{line}");
+        }
     }
 }

@@ -12,6 +12,12 @@ pub(super) fn with_command(
     mut words: Vec<OsString>,
     definition: &clap::Command,
 ) -> Result<Vec<OsString>, String> {
+    let program = words.first().map(Path::new).and_then(Path::file_name);
+    if program == Some(OsStr::new("executor")) {
+        // Where it takes the place of kaniko's program, its words are kaniko's.
+        words.insert(1, "kaniko".into());
+        return Ok(words);
+    }
     let mut at = 1;
     // Options of the whole program may stand in front of the command.
     while let Some(word) = words.get(at).and_then(|word| word.to_str()) {

@@ -3,12 +3,12 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::body::{self, Attribute, Block, Body};
+use super::body::{Attribute, Block, Body};
 use super::decode;
 use super::evaluate::{Evaluator, Locals, Names};
 use super::fault::{Fault, Result};
+use super::function::Parameters;
 use super::functions::Surroundings;
-use super::markup::Markup;
 use super::target::{Config, Group, Target};
 use super::value::Value;
 use super::variable;
@@ -22,6 +22,9 @@ pub(crate) struct Environment<'a> {
     /// Where and when this runs.
     pub(crate) surroundings: Surroundings,
 }
+
+/// The largest value of a variable or attribute, in bytes.
+const WEIGHT: usize = 16 << 20;
 
 /// By kind and name: which blocks, and what the matrix of each gives it.
 type Named = BTreeMap<(String, String), Vec<(usize, Locals)>>;
@@ -81,8 +84,8 @@ impl<'a> Definitions<'a> {
 
     /// The groups and targets, after all variables have been looked at.
     pub(crate) fn config(&self) -> Result<Config> {
-        for name in self.variables.keys() {
-            self.value_of(name, 0)?;
+        for (name, block) in &self.variables {
+            self.value_of(name, 0).map_err(|fault| fault.or_at(&block.source, block.span))?;
         }
         for block in self.variables.values() {
             variable::validate(self, block)?;
@@ -102,8 +105,8 @@ impl<'a> Definitions<'a> {
             }
         }
         self.renamed(&names, &mut config);
-        for name in self.attributes.keys() {
-            self.value_of(name, 0)?;
+        for (name, attribute) in &self.attributes {
+            self.value_of(name, 0).map_err(|fault| fault.or_at(&attribute.source, attribute.span))?;
         }
         Ok(config)
     }
@@ -249,6 +252,11 @@ impl<'a> Definitions<'a> {
         let value = evaluate();
         self.busy.borrow_mut().remove(key);
         let value = value?;
+        // Names that double what they name would fill any memory.
+        if value.weight() > WEIGHT {
+            let name = key.split('#').next().unwrap_or(key);
+            return Err(Fault::new(format!("the value of `{name}` is larger than {WEIGHT} bytes")));
+        }
         self.known.borrow_mut().insert(key.to_owned(), value.clone());
         Ok(value)
     }
@@ -333,74 +341,5 @@ impl Names for Definitions<'_> {
         }
         let names = self.variables.keys().chain(self.attributes.keys()).map(|name| (*name).to_owned());
         names.chain(self.environment.builtins.keys().cloned()).collect()
-    }
-}
-
-/// What a function of a file takes and gives.
-struct Parameters<'a> {
-    names: Vec<String>,
-    variadic: Option<String>,
-    result: &'a Attribute,
-}
-
-impl<'a> Parameters<'a> {
-    fn of(block: &'a Block) -> Result<Self> {
-        let missing = |name: &str| {
-            Fault::at(&block.source, block.span, format!("the function `{}` has no `{name}`", block.label))
-        };
-        let params = block.body.attribute("params").ok_or_else(|| missing("params"))?;
-        let result = block.body.attribute("result").ok_or_else(|| missing("result"))?;
-        let known = ["params", "variadic_params", "result"];
-        if let Some(other) = block.body.attributes.iter().find(|one| !known.contains(&one.name.as_str())) {
-            let message = format!("a function has no attribute `{}`", other.name);
-            return Err(Fault::at(&other.source, other.span, message).meant(&other.name, known));
-        }
-        let wrong = |attribute: &Attribute| {
-            let place = Evaluator::place(&attribute.value);
-            Fault::at(&attribute.source, place, "parameters are names, as in `params = [a, b]`")
-        };
-        let names = words(&params.value).ok_or_else(|| wrong(params))?;
-        let variadic = match block.body.attribute("variadic_params") {
-            None => None,
-            Some(attribute) => Some(word(&attribute.value).ok_or_else(|| wrong(attribute))?),
-        };
-        Ok(Self { names, variadic, result })
-    }
-
-    fn given(&self, name: &str, arguments: &[Value]) -> Result<Locals> {
-        let count = self.names.len();
-        if arguments.len() < count || (arguments.len() > count && self.variadic.is_none()) {
-            let needed = if self.variadic.is_some() { "at least " } else { "" };
-            return Err(Fault::new(format!(
-                "the function `{name}` takes {needed}{count} arguments, and these are {}",
-                arguments.len()
-            )));
-        }
-        let given = self.names.iter().zip(arguments);
-        let locals = given.fold(Locals::default(), |locals, (name, value)| locals.with(name, value.clone()));
-        Ok(match &self.variadic {
-            Some(rest) => locals.with(rest, Value::List(arguments[count..].to_vec())),
-            None => locals,
-        })
-    }
-}
-
-/// Names without a value: `[a, b]`, in JSON texts.
-fn words(value: &body::Value) -> Option<Vec<String>> {
-    match value {
-        body::Value::Hcl(expression) => {
-            expression.as_array()?.iter().map(|one| one.as_variable().map(ToString::to_string)).collect()
-        }
-        body::Value::Json(node) => match &node.value {
-            Markup::List(items) => items.iter().map(super::markup::Node::name).collect(),
-            _ => None,
-        },
-    }
-}
-
-fn word(value: &body::Value) -> Option<String> {
-    match value {
-        body::Value::Hcl(expression) => expression.as_variable().map(ToString::to_string),
-        body::Value::Json(node) => node.name(),
     }
 }

@@ -1,14 +1,14 @@
 //! Evaluates expressions of HCL.
 
 mod template;
+mod traversal;
 
 use std::collections::BTreeMap;
 
 use builder::dockerfile::{Source, Span};
 use hcl_edit::Span as _;
 use hcl_edit::expr::{
-    BinaryOperator, Conditional, Expression, ForExpr, FuncCall, Object, ObjectKey, Traversal,
-    TraversalOperator, UnaryOperator,
+    BinaryOperator, Conditional, Expression, ForExpr, FuncCall, Object, ObjectKey, UnaryOperator,
 };
 
 use super::body;
@@ -18,8 +18,8 @@ use super::markup::{Markup, Node};
 use super::types::Type;
 use super::value::Value;
 
-/// How deep variables and functions may refer to each other.
-const DEPTH: usize = 100;
+/// How deep expressions may be in each other, with those of the variables and functions that they name.
+const DEPTH: usize = 400;
 
 /// What names mean outside of an expression.
 pub(crate) trait Names {
@@ -121,8 +121,14 @@ impl<'a> Evaluator<'a> {
     /// The value of an expression.
     pub(crate) fn expression(&self, expression: &Expression, locals: &Locals) -> Result<Value> {
         if self.depth > DEPTH {
-            return Err(self.fault(span(expression.span()), "names refer to each other too deeply"));
+            return Err(self
+                .fault(span(expression.span()), "expressions and the names in them are nested too deeply"));
         }
+        let deeper = Self { depth: self.depth + 1, ..*self };
+        deeper.inner(expression, locals)
+    }
+
+    fn inner(&self, expression: &Expression, locals: &Locals) -> Result<Value> {
         match expression {
             Expression::Null(_) => Ok(Value::Null),
             Expression::Bool(value) => Ok(Value::Bool(**value)),
@@ -258,64 +264,6 @@ impl<'a> Evaluator<'a> {
             }
         }
         Err(last)
-    }
-
-    fn traversal(&self, traversal: &Traversal, locals: &Locals) -> Result<Value> {
-        let operators: Vec<(&TraversalOperator, Span)> =
-            traversal.operators.iter().map(|one| (&**one, span(one.span()))).collect();
-        if let Expression::Variable(root) = &traversal.expr
-            && !locals.0.contains_key(root.as_str())
-            && let Some((first, _)) = operators.first()
-            && let Some(block) = self.step_name(first, locals)
-        {
-            let field = operators.get(1).and_then(|(second, _)| self.step_name(second, locals));
-            if let Some(value) = self.names.block(root.as_str(), &block, field.as_deref(), self.depth) {
-                let place = self.whole.unwrap_or(span(root.span()));
-                let value = value.map_err(|fault| fault.or_at(self.source, place))?;
-                return self.steps(value, &operators[1 + usize::from(field.is_some())..], locals);
-            }
-        }
-        let value = self.expression(&traversal.expr, locals)?;
-        self.steps(value, &operators, locals)
-    }
-
-    /// The name of a step that has one: `.name` or `["name"]`.
-    fn step_name(&self, operator: &TraversalOperator, locals: &Locals) -> Option<String> {
-        match operator {
-            TraversalOperator::GetAttr(name) => Some(name.to_string()),
-            TraversalOperator::Index(expression) => match self.expression(expression, locals) {
-                Ok(Value::String(name)) => Some(name),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    fn steps(
-        &self,
-        mut value: Value,
-        operators: &[(&TraversalOperator, Span)],
-        locals: &Locals,
-    ) -> Result<Value> {
-        for (number, (operator, place)) in operators.iter().enumerate() {
-            let step = match operator {
-                TraversalOperator::GetAttr(name) => Value::text(name.as_str()),
-                TraversalOperator::Index(expression) => self.expression(expression, locals)?,
-                TraversalOperator::LegacyIndex(index) => Value::Number(**index as f64),
-                TraversalOperator::AttrSplat(_) | TraversalOperator::FullSplat(_) => {
-                    let items = match value {
-                        Value::List(items) => items,
-                        Value::Null => Vec::new(),
-                        one => vec![one],
-                    };
-                    let rest = &operators[number + 1..];
-                    let items = items.into_iter().map(|item| self.steps(item, rest, locals));
-                    return Ok(Value::List(items.collect::<Result<_>>()?));
-                }
-            };
-            value = functions::element(&value, &step).map_err(|reason| self.fault(*place, reason))?;
-        }
-        Ok(value)
     }
 
     fn for_each(&self, expression: &ForExpr, locals: &Locals) -> Result<Value> {

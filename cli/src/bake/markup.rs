@@ -1,9 +1,10 @@
 //! YAML, and JSON as the part of it that it is, as a tree whose every node knows its place.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use builder::dockerfile::{Source, Span};
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
 use super::fault::{Fault, Result};
 use super::value::Value;
@@ -18,7 +19,9 @@ const NODES: usize = 200_000;
 pub(crate) struct Node {
     /// What it is.
     pub(crate) value: Markup,
-    /// Where it is.
+    /// The file that it stands in.
+    pub(crate) source: Arc<Source>,
+    /// Where it is there.
     pub(crate) span: Span,
     /// Its tag without the mark, `reset` of `!reset` for instance.
     pub(crate) tag: Option<String>,
@@ -41,6 +44,16 @@ pub(crate) enum Markup {
 }
 
 impl Node {
+    /// A node in the place of this one.
+    pub(crate) fn with(&self, value: Markup) -> Self {
+        Self { value, source: self.source.clone(), span: self.span, tag: None }
+    }
+
+    /// What is wrong here.
+    pub(crate) fn fault(&self, message: impl Into<String>) -> Fault {
+        Fault::at(&self.source, self.span, message)
+    }
+
     /// The node of a name.
     pub(crate) fn field(&self, name: &str) -> Option<&Self> {
         self.fields().iter().find(|(key, _)| key.is(name)).map(|(_, value)| value)
@@ -121,7 +134,9 @@ fn plain(text: &str) -> Value {
 pub(crate) fn parse(source: &Source) -> Result<Option<Node>> {
     let text: &str = source.text.strip_prefix('\u{feff}').unwrap_or(&source.text);
     let places = Places::of(source, source.text.len() - text.len());
-    let mut builder = Builder { source, anchors: HashMap::new(), open: Vec::new(), root: None, nodes: 0 };
+    let shared = Arc::new(source.clone());
+    let mut builder =
+        Builder { source, shared, anchors: HashMap::new(), open: Vec::new(), root: None, nodes: 0 };
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
             let at = places.byte(*error.marker());
@@ -162,6 +177,7 @@ struct Open {
 
 struct Builder<'a> {
     source: &'a Source,
+    shared: Arc<Source>,
     anchors: HashMap<usize, Node>,
     open: Vec<Open>,
     root: Option<Node>,
@@ -175,16 +191,14 @@ impl Builder<'_> {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain && tag.as_ref().is_none_or(|tag| tag.suffix != "str");
                 let value = Markup::Scalar { text: text.into_owned(), plain };
-                self.put(Node { value, span, tag: tag.map(|tag| tag.suffix.clone()) }, anchor)?;
+                self.put(self.node(value, span, tag.as_deref()), anchor)?;
             }
             Event::SequenceStart(anchor, tag) => {
-                let node =
-                    Node { value: Markup::List(Vec::new()), span, tag: tag.map(|tag| tag.suffix.clone()) };
+                let node = self.node(Markup::List(Vec::new()), span, tag.as_deref());
                 self.begin(node, anchor)?;
             }
             Event::MappingStart(anchor, tag) => {
-                let node =
-                    Node { value: Markup::Map(Vec::new()), span, tag: tag.map(|tag| tag.suffix.clone()) };
+                let node = self.node(Markup::Map(Vec::new()), span, tag.as_deref());
                 self.begin(node, anchor)?;
             }
             Event::SequenceEnd | Event::MappingEnd => {
@@ -205,6 +219,10 @@ impl Builder<'_> {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) => {}
         }
         Ok(true)
+    }
+
+    fn node(&self, value: Markup, span: Span, tag: Option<&Tag>) -> Node {
+        Node { value, source: self.shared.clone(), span, tag: tag.map(|tag| tag.suffix.clone()) }
     }
 
     fn begin(&mut self, node: Node, anchor: usize) -> Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! files → [`body`] → [`definitions`] (evaluated by [`evaluate`]) → [`target::Config`] → [`select`] → targets
 //!
-//! Nothing here reads files other than those that it is given, and nothing is built.
+//! Nothing here touches a file or the environment but through [`Given`], and nothing is built.
 
 pub(crate) mod body;
 mod compose;
@@ -11,6 +11,7 @@ mod definitions;
 pub(crate) mod entries;
 mod evaluate;
 pub(crate) mod fault;
+mod function;
 mod functions;
 pub(crate) mod list;
 mod markup;
@@ -51,6 +52,8 @@ pub(crate) struct Given<'a> {
     pub(crate) lookup: &'a dyn Fn(&str) -> Option<String>,
     /// The text of `.env`, for compose files.
     pub(crate) env_file: Option<&'a Source>,
+    /// Opens a file that another one names; `None` if it is not there.
+    pub(crate) open: &'a dyn Fn(&str) -> std::result::Result<Option<Source>, String>,
     /// `--set`
     pub(crate) overrides: &'a [String],
     /// `SOURCE_DATE_EPOCH`

@@ -23,7 +23,8 @@ pub(crate) fn clean(path: &str) -> String {
 
 /// A path below a directory, unless it begins at the root.
 pub(crate) fn join(directory: &str, path: &str) -> String {
-    if path.starts_with('/') { clean(path) } else { clean(&format!("{directory}/{path}")) }
+    let whole = path.starts_with('/') || directory.is_empty();
+    if whole { clean(path) } else { clean(&format!("{directory}/{path}")) }
 }
 
 /// Whether a context is somewhere else: a URL or a git repository.
@@ -81,6 +82,7 @@ mod tests {
         }
         assert_eq!(join("a", "../b"), "b");
         assert_eq!(join("a", "/b"), "/b");
+        assert_eq!(join("", "b"), "b");
     }
 
     #[test]

@@ -7,6 +7,8 @@ use super::overrides::Overrides;
 use super::target::{Config, Group, Target};
 use super::{Given, paths};
 
+/// How deep targets may depend on each other.
+const DEPTH: usize = 100;
 /// How many names a hint has.
 const SHOWN: usize = 5;
 
@@ -111,7 +113,7 @@ impl Resolver<'_> {
 
     /// A target with all that it inherits and all that is set for it.
     fn resolve(&self, name: &str) -> Result<Target> {
-        let resolved = self.inherited(name, &mut HashMap::new())?;
+        let resolved = self.inherited(name, 0, &mut HashMap::new())?;
         let mut target =
             resolved.ok_or_else(|| Fault::new(format!("the target `{name}` inherits itself")))?;
         target.inherits.clear();
@@ -142,9 +144,17 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    fn inherited(&self, name: &str, seen: &mut HashMap<String, Option<Target>>) -> Result<Option<Target>> {
+    fn inherited(
+        &self,
+        name: &str,
+        depth: usize,
+        seen: &mut HashMap<String, Option<Target>>,
+    ) -> Result<Option<Target>> {
         if let Some(target) = seen.get(name) {
             return Ok(target.clone());
+        }
+        if depth > DEPTH {
+            return Err(Fault::new(format!("targets inherit from each other more than {DEPTH} levels deep")));
         }
         seen.insert(name.to_owned(), None);
         let Some(own) = self.config.targets.iter().find(|target| target.name == name) else {
@@ -161,9 +171,11 @@ impl Resolver<'_> {
         };
         let mut target = Target { name: name.to_owned(), ..Target::default() };
         for parent in &own.inherits {
-            let parent = self.inherited(parent, seen).map_err(|fault| match own.places.get("inherits") {
-                Some((source, span)) => fault.or_at(source, *span),
-                None => fault,
+            let parent = self.inherited(parent, depth + 1, seen).map_err(|fault| {
+                match own.places.get("inherits") {
+                    Some((source, span)) => fault.or_at(source, *span),
+                    None => fault,
+                }
             })?;
             if let Some(parent) = parent {
                 target.merge(&parent);
@@ -179,6 +191,9 @@ impl Resolver<'_> {
     /// Brings in the targets that a target begins with.
     fn link(&self, name: &str, all: &mut BTreeMap<String, Target>, path: &mut Vec<String>) -> Result<()> {
         path.push(name.to_owned());
+        if path.len() > DEPTH {
+            return Err(Fault::new(format!("targets begin with each other more than {DEPTH} levels deep")));
+        }
         let contexts: Vec<String> = all.get(name).map(|target| links(target).collect()).unwrap_or_default();
         for linked in contexts {
             let place = all.get(name).and_then(|target| target.places.get("contexts").cloned());

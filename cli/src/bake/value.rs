@@ -72,6 +72,17 @@ impl Value {
         }
     }
 
+    /// About how many bytes it takes.
+    pub(crate) fn weight(&self) -> usize {
+        const NODE: usize = 32;
+        NODE + match self {
+            Self::Null | Self::Bool(_) | Self::Number(_) => 0,
+            Self::String(text) => text.len(),
+            Self::List(items) => items.iter().map(Self::weight).sum(),
+            Self::Object(fields) => fields.iter().map(|(name, value)| name.len() + value.weight()).sum(),
+        }
+    }
+
     /// As JSON.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         match self {

@@ -1,7 +1,6 @@
 //! `rbuild bake`
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,12 +13,11 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, build, build_failure, build_results, check, engine, outline, print, remote, tell};
+use super::{Context, bake_call, build, build_failure, build_results, engine, print, remote, tell};
 use crate::args::bake::BakeArgs;
 use crate::args::build::BuildArgs;
-use crate::args::call::{Call, Format, Method};
+use crate::args::call::{Call, Method};
 use crate::bake::select::Selection;
-use crate::bake::target::Target;
 use crate::bake::{list, print as printed};
 use crate::failure::{Failure, Result};
 use crate::place;
@@ -29,7 +27,7 @@ use crate::settings::bake::Definition;
 
 /// Builds the targets of bake files.
 pub(super) async fn run(context: &Context, args: BakeArgs) -> Result<()> {
-    let definition = Definition::open(&args, &context.environment, Path::new(""))?;
+    let definition = Definition::open(&args, &context.environment)?;
     let read = definition.read()?;
     if let Some(what) = &args.list {
         return print(&list::list(what, &read)?);
@@ -44,46 +42,9 @@ pub(super) async fn run(context: &Context, args: BakeArgs) -> Result<()> {
     }
     let asked = if args.check { Some(Call { method: Method::Check, ..Call::default() }) } else { args.call };
     if selection.targets.values().any(|target| target.call.is_some()) || asked.is_some() {
-        builds = answered(context, &selection, builds, asked).await?;
+        builds = bake_call::answer(context, &selection, builds, asked).await?;
     }
     if builds.is_empty() { Ok(()) } else { Bake::new(context, &args, &selection)?.run(builds).await }
-}
-
-/// Asks the Dockerfiles of the targets that are not to be built. Returns those that are.
-async fn answered(
-    context: &Context,
-    selection: &Selection,
-    builds: BTreeMap<String, BuildArgs>,
-    asked: Option<Call>,
-) -> Result<BTreeMap<String, BuildArgs>> {
-    let mut rest = BTreeMap::new();
-    let mut failed = None;
-    for (name, args) in builds {
-        let Target { call, linked, .. } = &selection.targets[&name];
-        let own = call.as_deref().map(str::parse).transpose().map_err(|reason: String| {
-            Failure::usage(format!("`call` of the target `{name}` cannot be used: {reason}"))
-        })?;
-        let Call { method, format, ignore_status } = asked.or(own).unwrap_or_default();
-        if method == Method::Build {
-            rest.insert(name, args);
-            continue;
-        }
-        if *linked {
-            continue;
-        }
-        if format == Format::Text {
-            print(&format!("{name}\n\n"))?;
-        }
-        let answer = match method {
-            Method::Check => check::run(context, &args, format, ignore_status).await,
-            Method::Outline => outline::outline(context, &args, format).await,
-            Method::Targets | Method::Build => outline::targets(context, &args, format).await,
-        };
-        if let Err(failure) = answer {
-            failed = Some(failure.note(format!("it is the target `{name}`")));
-        }
-    }
-    failed.map_or(Ok(rest), Err)
 }
 
 /// Builds that run at the same time.

@@ -23,8 +23,8 @@ pub(super) async fn run(context: &Context, args: BuildArgs) -> Result<()> {
         Method::Build if args.check => return check::run(context, &args, Format::Text, false).await,
         Method::Build => {}
         Method::Check => return check::run(context, &args, format, ignore_status).await,
-        Method::Outline => return outline::outline(context, &args, format).await,
-        Method::Targets => return outline::targets(context, &args, format).await,
+        Method::Outline => return print(&outline::outline(context, &args, format).await?),
+        Method::Targets => return print(&outline::targets(context, &args, format).await?),
     }
     image(context, &args).await.map(drop)
 }

@@ -19,28 +19,42 @@ pub(super) async fn run(
     format: Format,
     ignore_status: bool,
 ) -> Result<()> {
+    let (text, found) = findings(context, args, format).await?;
+    print(&text)?;
+    match found {
+        Some(failure) if ignore_status => {
+            tell(&failure.to_string());
+            Ok(())
+        }
+        Some(failure) => Err(failure),
+        None => Ok(()),
+    }
+}
+
+/// The findings as they are written, and the failure that they are where there is one.
+pub(super) async fn findings(
+    context: &Context,
+    args: &BuildArgs,
+    format: Format,
+) -> Result<(String, Option<Failure>)> {
     let request = read::request(context, args).await?;
     // What is known of base images helps; a check makes no store to know nothing.
     let store = context.store_root().ok().and_then(|root| existing(&root));
     let checked = builder::check::check(&request, store.as_ref())
         .map_err(|error| Failure::of(&error).hint(error.hint()))?;
     let findings = Findings { source: &request.dockerfile, list: &checked.findings };
-    print(&uncoloured(&findings.render(format)))?;
+    let mut text = uncoloured(&findings.render(format));
     let annotated = |finding| place::annotated(&request.dockerfile, finding);
     context.annotate(&checked.findings.iter().map(annotated).collect::<Vec<_>>());
     for message in checked.unused_arguments {
         tell(&format!("warning: {message}"));
     }
     let name = &request.dockerfile.name;
-    match findings.count() {
-        None if format == Format::Text => print(&format!("`{name}`: nothing found\n")),
-        None => Ok(()),
-        Some(count) if ignore_status => {
-            tell(&format!("`{name}` has {count}"));
-            Ok(())
-        }
-        Some(count) => Err(Failure::new(format!("`{name}` has {count}"))),
+    let count = findings.count();
+    if count.is_none() && format == Format::Text {
+        text = format!("{text}`{name}`: nothing found\n");
     }
+    Ok((text, count.map(|count| Failure::new(format!("`{name}` has {count}")))))
 }
 
 /// Findings as they are, or without colours where standard output does not show them.

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod bake;
+mod bake_call;
 mod build;
 mod build_failure;
 mod build_results;

@@ -4,7 +4,7 @@ use builder::dockerfile::Source;
 use builder::outline::{Outline, OutlineMount, Target};
 use serde_json::{Map, Value, json};
 
-use super::{Context, build_failure, print, read};
+use super::{Context, build_failure, read};
 use crate::args::build::BuildArgs;
 use crate::args::call::Format;
 use crate::failure::Result;
@@ -12,12 +12,12 @@ use crate::findings::{location, source_data};
 use crate::table;
 
 /// Lists the stages.
-pub(super) async fn targets(context: &Context, args: &BuildArgs, format: Format) -> Result<()> {
+pub(super) async fn targets(context: &Context, args: &BuildArgs, format: Format) -> Result<String> {
     let request = read::request(context, args).await?;
     let source = &request.dockerfile;
     let targets =
         builder::outline::targets(&request).map_err(|error| build_failure::explain(&error, source))?;
-    print(&match format {
+    Ok(match format {
         Format::Json => {
             let list: Vec<Value> = targets.iter().map(|target| target_json(target, source)).collect();
             format!("{:#}\n", json!({"targets": list, "sources": [source_data(source)]}))
@@ -38,12 +38,12 @@ pub(super) async fn targets(context: &Context, args: &BuildArgs, format: Format)
 }
 
 /// Lists what the target can be given.
-pub(super) async fn outline(context: &Context, args: &BuildArgs, format: Format) -> Result<()> {
+pub(super) async fn outline(context: &Context, args: &BuildArgs, format: Format) -> Result<String> {
     let request = read::request(context, args).await?;
     let source = &request.dockerfile;
     let outline =
         builder::outline::outline(&request).map_err(|error| build_failure::explain(&error, source))?;
-    print(&match format {
+    Ok(match format {
         Format::Json => format!("{:#}\n", outline_json(&outline, source)),
         Format::Text | Format::Sarif => outline_text(&outline),
     })

@@ -31,8 +31,8 @@ pub(crate) struct Definition<'a> {
 }
 
 impl<'a> Definition<'a> {
-    /// Opens the files; those without a path are below `directory`.
-    pub(crate) fn open(args: &BakeArgs, environment: &'a Environment, directory: &Path) -> Result<Self> {
+    /// Opens the files.
+    pub(crate) fn open(args: &BakeArgs, environment: &'a Environment) -> Result<Self> {
         if let Some(url) = args.targets.first().filter(|word| paths::is_remote(word)) {
             return Err(Failure::usage(format!("a definition at `{url}` is not fetched"))
                 .hint("clone the repository and run `rbuild bake` there"));
@@ -43,8 +43,8 @@ impl<'a> Definition<'a> {
         }
         Ok(Self {
             environment,
-            files: files(args, environment, directory)?,
-            env_file: read(&directory.join(".env"), ".env")?,
+            files: files(args, environment)?,
+            env_file: read(".env")?,
             variables: super::values::pairs("--var", &args.var)?,
             overrides: overrides(args),
             targets,
@@ -72,6 +72,7 @@ impl<'a> Definition<'a> {
         work(&Given {
             lookup: &lookup,
             env_file: self.env_file.as_ref(),
+            open: &|name| read(name).map_err(|failure| failure.to_string()),
             overrides: &self.overrides,
             epoch: self.environment.text("SOURCE_DATE_EPOCH"),
             platform: Platform::host().to_string(),
@@ -84,7 +85,7 @@ impl<'a> Definition<'a> {
 }
 
 /// The files that were named, or those of the usual names that are there.
-fn files(args: &BakeArgs, environment: &Environment, directory: &Path) -> Result<Vec<Source>> {
+fn files(args: &BakeArgs, environment: &Environment) -> Result<Vec<Source>> {
     let mut names = args.file.clone();
     if names.is_empty()
         && let Some(list) = environment.text("BUILDX_BAKE_FILE")
@@ -99,7 +100,7 @@ fn files(args: &BakeArgs, environment: &Environment, directory: &Path) -> Result
     if names.is_empty() {
         let mut found = Vec::new();
         for name in DEFAULT_FILES {
-            found.extend(read(&directory.join(name), name)?);
+            found.extend(read(name)?);
         }
         if found.is_empty() {
             return Err(Failure::usage("there is no bake or compose file here")
@@ -114,15 +115,15 @@ fn files(args: &BakeArgs, environment: &Environment, directory: &Path) -> Result
             continue;
         }
         let name = name.strip_prefix("cwd://").unwrap_or(&name);
-        let file = read(&directory.join(name), name)?;
+        let file = read(name)?;
         found.push(file.ok_or_else(|| Failure::new(format!("there is no bake file `{name}`")))?);
     }
     Ok(found)
 }
 
 /// A file, if it is there.
-fn read(path: &Path, name: &str) -> Result<Option<Source>> {
-    match std::fs::File::open(path) {
+fn read(name: &str) -> Result<Option<Source>> {
+    match std::fs::File::open(name) {
         Ok(file) => text(file, name).map(Some),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Failure::new(format!("cannot read `{name}`: {error}"))),
@@ -318,6 +319,3 @@ fn secret(secret: &entries::Secret) -> String {
 fn agent(ssh: &entries::Ssh) -> String {
     if ssh.paths.is_empty() { ssh.id.clone() } else { format!("{}={}", ssh.id, ssh.paths.join(",")) }
 }
-
-#[cfg(test)]
-mod tests;

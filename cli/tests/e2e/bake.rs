@@ -124,5 +124,10 @@ fn dockerfiles_of_targets_are_checked() {
         assert!(told.contains("good\n\n") && told.contains("FromAsCasing"), "{told}");
         assert!(said.contains("it is the target `doubtful`"), "{said}");
         assert!(lab.answer(&["bake", "--call", "targets", "doubtful"]).contains("x (default)"));
+        let told = lab.answer(&["bake", "--call", "check,format=json,ignorestatus", "good", "doubtful"]);
+        let told: Value = serde_json::from_str(&told).unwrap();
+        let warnings = told["target"]["doubtful"]["check"]["warnings"].as_array().unwrap();
+        assert!(warnings.iter().any(|warning| warning["ruleName"] == "FromAsCasing"), "{told}");
+        assert_eq!(told["target"]["good"]["build"]["dockerfile"], "good");
     });
 }

@@ -1,8 +1,6 @@
 //! Variables in compose files: `$NAME`, `${NAME:-default}` and the like.
 
-use builder::dockerfile::Source;
-
-use super::super::fault::{Fault, Result};
+use super::super::fault::Result;
 use super::super::markup::{Markup, Node};
 use super::Variables;
 
@@ -10,12 +8,12 @@ use super::Variables;
 const DEPTH: usize = 32;
 
 /// A node with the values of variables in all its texts. Names stay what they are.
-pub(super) fn node(source: &Source, node: &Node, variables: &Variables<'_>) -> Result<Node> {
-    let inner = |one: &Node| self::node(source, one, variables);
+pub(super) fn node(node: &Node, variables: &Variables<'_>) -> Result<Node> {
+    let inner = |one: &Node| self::node(one, variables);
     let value = match &node.value {
         Markup::Scalar { text, .. } if text.contains('$') => {
-            let text = self::text(text, &|name| variables.value(name))
-                .map_err(|reason| Fault::at(source, node.span, reason))?;
+            let text =
+                self::text(text, &|name| variables.value(name)).map_err(|reason| node.fault(reason))?;
             Markup::Scalar { text, plain: false }
         }
         scalar @ Markup::Scalar { .. } => scalar.clone(),
@@ -25,7 +23,7 @@ pub(super) fn node(source: &Source, node: &Node, variables: &Variables<'_>) -> R
             Markup::Map(fields.collect::<Result<_>>()?)
         }
     };
-    Ok(Node { value, span: node.span, tag: node.tag.clone() })
+    Ok(Node { tag: node.tag.clone(), ..node.with(value) })
 }
 
 /// A text with the values of variables in it.

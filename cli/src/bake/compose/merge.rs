@@ -1,35 +1,30 @@
 //! Several definitions of a service become one.
 
-use builder::dockerfile::Source;
-
-use super::super::fault::{Fault, Result};
+use super::super::fault::Result;
 use super::super::markup::{Markup, Node};
 
 /// Fields of a build that are maps, and may be written as lists of `name=value`.
 const MAPS: [&str; 6] = ["additional_contexts", "args", "environment", "extra_hosts", "labels", "ssh"];
 
 /// Puts in what `<<` takes over.
-pub(super) fn keys(source: &Source, node: Node) -> Result<Node> {
+pub(super) fn keys(node: Node) -> Result<Node> {
     let value = match node.value {
-        Markup::List(items) => {
-            Markup::List(items.into_iter().map(|item| keys(source, item)).collect::<Result<_>>()?)
-        }
+        Markup::List(items) => Markup::List(items.into_iter().map(keys).collect::<Result<_>>()?),
         Markup::Map(fields) => {
             let (mut own, mut taken) = (Vec::new(), Vec::new());
             for (key, value) in fields {
-                let value = keys(source, value)?;
+                let value = keys(value)?;
                 if !key.is("<<") {
                     own.push((key, value));
                     continue;
                 }
-                let place = value.span;
                 let sources = match value.value {
                     Markup::List(items) => items,
-                    other => vec![Node { value: other, span: place, tag: None }],
+                    _ => vec![value],
                 };
                 for one in sources {
                     let Markup::Map(fields) = one.value else {
-                        return Err(Fault::at(source, place, "`<<` takes a map over"));
+                        return Err(one.fault("`<<` takes a map over"));
                     };
                     taken.extend(fields);
                 }
@@ -55,8 +50,7 @@ pub(super) fn service(mut node: Node) -> Node {
                 && !value.is_null()
             {
                 let context = Markup::Scalar { text: "context".to_owned(), plain: true };
-                let context = Node { value: context, span: value.span, tag: None };
-                value.value = Markup::Map(vec![(context, value.clone())]);
+                value.value = Markup::Map(vec![(value.with(context), value.clone())]);
             }
             *value = service(value.clone());
         } else if MAPS.iter().any(|name| key.is(name)) {
@@ -76,11 +70,7 @@ fn written_out(node: &mut Node, colon: bool) {
             Some((name, value)) => (name, Some(value)),
             None => (text.as_str(), None),
         };
-        let scalar = |text: &str, plain| Node {
-            value: Markup::Scalar { text: text.to_owned(), plain },
-            span: item.span,
-            tag: None,
-        };
+        let scalar = |text: &str, plain| item.with(Markup::Scalar { text: text.to_owned(), plain });
         let value = value.map_or_else(|| scalar("", true), |value| scalar(value, false));
         match fields.iter_mut().find(|(known, _)| known.is(name)) {
             Some((_, known)) => match &mut known.value {
@@ -98,15 +88,12 @@ fn written_out(node: &mut Node, colon: bool) {
 pub(super) fn nodes(earlier: Node, later: Node, name: &str) -> Node {
     match later.tag.as_deref() {
         Some("reset") => {
-            return Node {
-                value: Markup::Scalar { text: String::new(), plain: true },
-                span: later.span,
-                tag: None,
-            };
+            return later.with(Markup::Scalar { text: String::new(), plain: true });
         }
         Some("override") => return Node { tag: None, ..later },
         _ => {}
     }
+    let place = later.with(Markup::List(Vec::new()));
     let value = match (earlier.value, later.value) {
         (Markup::Map(mut fields), Markup::Map(more)) => {
             for (key, value) in more {
@@ -126,7 +113,15 @@ pub(super) fn nodes(earlier: Node, later: Node, name: &str) -> Node {
         }
         (_, later) => later,
     };
-    Node { value, span: later.span, tag: None }
+    place.with(value)
+}
+
+/// A map without a field.
+pub(super) fn without(mut node: Node, name: &str) -> Node {
+    if let Markup::Map(fields) = &mut node.value {
+        fields.retain(|(key, _)| !key.is(name));
+    }
+    node
 }
 
 fn same(one: &Node, other: &Node) -> bool {

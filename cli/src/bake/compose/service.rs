@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::super::entries::{self, Secret, Ssh};
-use super::super::fault::{Fault, Result};
+use super::super::entries::{self, Secret};
+use super::super::fault::Result;
 use super::super::markup::{Markup, Node};
 use super::super::target::Target;
-use super::super::value::Value;
 use super::super::{check_name, paths, target_name};
-use super::{Located, Variables};
+use super::Variables;
+use super::read::{agents, contexts, each, flag, limits, list, map, named, size, text, texts, words};
 
 /// The fields of `build`.
 const BUILD: [&str; 25] = [
@@ -57,36 +57,35 @@ const EXTENSION: [&str; 11] = [
 /// The target that a service is; `None` for one that is not built.
 pub(super) fn target(
     name: &str,
-    located: &Located<'_>,
+    node: &Node,
     secrets: &BTreeMap<String, Node>,
     variables: &Variables<'_>,
 ) -> Result<Option<Target>> {
-    let Located { source, node } = located;
     let image = node.field("image").and_then(Node::name).filter(|image| !image.is_empty());
     let Some(build) = node.field("build").filter(|build| !build.is_null()) else {
         if image.is_none() {
             let message = format!("the service `{name}` has neither `image` nor `build`");
-            return Err(Fault::at(source, node.span, message));
+            return Err(node.fault(message));
         }
         return Ok(None);
     };
     let mut target = Target { name: target_name(name), ..Target::default() };
-    check_name(&target.name).map_err(|reason| Fault::at(source, node.span, reason))?;
-    let service = Service { located, secrets, variables };
+    check_name(&target.name).map_err(|reason| node.fault(reason))?;
+    let service = Service { node, secrets, variables };
     for (key, value) in build.fields() {
         let Some(field) = key.name().filter(|field| !field.starts_with("x-")) else { continue };
         let Some(field) = BUILD.iter().find(|known| **known == field) else {
             let message = format!("`build` of a service has no field `{field}`");
-            return Err(Fault::at(source, key.span, message).meant(&field, BUILD));
+            return Err(key.fault(message).meant(&field, BUILD));
         };
         // The names are those that a bake file has for the same.
         if let Some(name) = bake_name(field) {
-            target.places.insert(name, ((*source).clone(), key.span.to(value.span)));
+            target.places.insert(name, ((*key.source).clone(), key.span.to(value.span)));
         }
         if !value.is_null() {
             service
                 .set(&mut target, field, value)
-                .map_err(|reason| Fault::at(source, value.span, format!("`{field}` of `build`: {reason}")))?;
+                .map_err(|reason| value.fault(format!("`{field}` of `build`: {reason}")))?;
         }
     }
     target.ssh.sort();
@@ -95,11 +94,10 @@ pub(super) fn target(
             let field = key.name().unwrap_or_default();
             if !EXTENSION.contains(&field.as_str()) {
                 let message = format!("`x-bake` has no field `{field}`");
-                return Err(Fault::at(source, key.span, message).meant(&field, EXTENSION));
+                return Err(key.fault(message).meant(&field, EXTENSION));
             }
-            extend(&mut target, &field, value).map_err(|reason| {
-                Fault::at(source, value.span, format!("`{field}` of `x-bake`: {reason}"))
-            })?;
+            extend(&mut target, &field, value)
+                .map_err(|reason| value.fault(format!("`{field}` of `x-bake`: {reason}")))?;
         }
     }
     if target.tags.as_ref().is_none_or(Vec::is_empty) {
@@ -125,7 +123,7 @@ fn bake_name(field: &str) -> Option<&'static str> {
 }
 
 struct Service<'a> {
-    located: &'a Located<'a>,
+    node: &'a Node,
     secrets: &'a BTreeMap<String, Node>,
     variables: &'a Variables<'a>,
 }
@@ -171,7 +169,7 @@ impl Service<'_> {
 
     /// Arguments; one without a value has that of the service's environment, or of this process's.
     fn arguments(&self, node: &Node) -> Result<BTreeMap<String, String>, String> {
-        let own = self.located.node.field("environment");
+        let own = self.node.field("environment");
         let mut arguments = BTreeMap::new();
         for (key, value) in map(node)? {
             let name = key.name().unwrap_or_default();
@@ -259,116 +257,4 @@ fn extend(target: &mut Target, field: &str, node: &Node) -> Result<(), String> {
         entries::texts_once(platforms);
     }
     Ok(())
-}
-
-fn text(node: &Node) -> Result<String, String> {
-    node.scalar().map_or_else(
-        || Err("a string is needed".to_owned()),
-        |value| match value {
-            Value::Null => Ok(String::new()),
-            value => value.to_text(),
-        },
-    )
-}
-
-fn flag(node: &Node) -> Result<bool, String> {
-    crate::args::kaniko::boolean(&text(node)?)
-}
-
-fn list(node: &Node) -> Result<&[Node], String> {
-    match &node.value {
-        Markup::List(items) => Ok(items),
-        _ => Err("a list is needed".to_owned()),
-    }
-}
-
-fn map(node: &Node) -> Result<&[(Node, Node)], String> {
-    match &node.value {
-        Markup::Map(fields) => Ok(fields),
-        _ => Err("a map is needed".to_owned()),
-    }
-}
-
-fn texts(node: &Node) -> Result<Vec<String>, String> {
-    list(node)?.iter().map(text).collect()
-}
-
-/// A list, or words in one text.
-fn words(node: &Node) -> Result<Vec<String>, String> {
-    match &node.value {
-        Markup::Scalar { text, .. } => Ok(text.split_whitespace().map(str::to_owned).collect()),
-        _ => texts(node),
-    }
-}
-
-fn each<T>(node: &Node, read: fn(&str) -> Result<Vec<T>, String>) -> Result<Vec<T>, String> {
-    let mut all = Vec::new();
-    for text in texts(node)? {
-        all.extend(read(&text)?);
-    }
-    Ok(all)
-}
-
-/// Texts by name; several of one name have commas between them.
-fn named(node: &Node) -> Result<BTreeMap<String, String>, String> {
-    let one = |(key, value): &(Node, Node)| {
-        let value = match &value.value {
-            Markup::List(_) => texts(value)?.join(","),
-            _ => text(value)?,
-        };
-        Ok((key.name().unwrap_or_default(), value))
-    };
-    map(node)?.iter().map(one).collect()
-}
-
-/// Further contexts; those that are services are targets.
-fn contexts(node: &Node) -> Result<BTreeMap<String, String>, String> {
-    let place = |place: String| match place.split_once(':') {
-        Some(("service" | "target", service)) => format!("target:{}", target_name(service)),
-        _ if paths::is_remote(&place) || place.contains("://") => place,
-        _ => paths::clean(&place),
-    };
-    Ok(named(node)?.into_iter().map(|(name, text)| (name, place(text))).collect())
-}
-
-fn agents(node: &Node) -> Result<Vec<Ssh>, String> {
-    let one = |(key, value): &(Node, Node)| {
-        let paths = if value.is_null() { Vec::new() } else { vec![text(value)?] };
-        Ok(Ssh { id: key.name().unwrap_or_default(), paths })
-    };
-    map(node)?.iter().map(one).collect()
-}
-
-/// A size in bytes, as Docker writes sizes: `128MiB`.
-fn size(node: &Node) -> Result<String, String> {
-    let text = text(node)?;
-    let bytes = crate::settings::bytes(&text).map_err(|failure| failure.to_string())?;
-    let mut number = bytes as f64;
-    let mut unit = 0;
-    while number >= 1024.0 && unit < UNITS.len() - 1 {
-        number /= 1024.0;
-        unit += 1;
-    }
-    // Four digits that say something.
-    let whole = if number >= 1.0 { number.log10().floor() as usize + 1 } else { 1 };
-    let rounded = format!("{number:.*}", 4_usize.saturating_sub(whole));
-    let rounded =
-        if rounded.contains('.') { rounded.trim_end_matches('0').trim_end_matches('.') } else { &rounded };
-    Ok(format!("{rounded}{}", UNITS[unit]))
-}
-
-const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-
-fn limits(node: &Node) -> Result<Vec<String>, String> {
-    let mut all = Vec::new();
-    for (key, value) in map(node)? {
-        let name = key.name().unwrap_or_default();
-        let of = |field: &str| match value.field(field) {
-            Some(number) => text(number),
-            None => text(value),
-        };
-        all.push(format!("{name}={}:{}", of("soft")?, of("hard")?));
-    }
-    all.sort();
-    Ok(all)
 }
