@@ -29,12 +29,14 @@ pub(crate) fn rows(format: &str, headers: &[(&str, &str)], values: &[Value]) -> 
         let lines = values.iter().map(|value| render(format, value).map(|line| line + "\n"));
         return lines.collect();
     };
-    let mut header = values.first().cloned().unwrap_or_default();
-    for (name, value) in header.as_object_mut().into_iter().flatten() {
-        let known = headers.iter().find(|(field, _)| field == name);
-        *value = known.map_or_else(|| name.to_uppercase(), |(_, header)| (*header).to_owned()).into();
-    }
-    let lines = std::iter::once(&header).chain(values).filter(|value| !value.is_null());
+    let named = |name: &str| {
+        let known = headers.iter().find(|(field, _)| *field == name);
+        known.map_or_else(|| name.to_uppercase(), |(_, header)| (*header).to_owned())
+    };
+    let words = template.split(|c: char| !c.is_alphanumeric() && c != '.');
+    let fields = words.filter_map(|word| word.strip_prefix('.')).filter(|name| !name.is_empty());
+    let header = Value::Object(fields.map(|name| (name.to_owned(), named(name).into())).collect());
+    let lines = std::iter::once(&header).chain(values);
     let lines = lines.map(|value| render(template, value)).collect::<Result<Vec<_>, _>>()?;
     Ok(crate::table::aligned(&lines.iter().map(|line| line.split('\t').collect()).collect::<Vec<_>>()))
 }

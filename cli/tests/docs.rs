@@ -143,7 +143,11 @@ fn variables(before: &str) -> BTreeSet<String> {
             let text = fs::read_to_string(entry.path()).unwrap();
             let text = text.split("#[cfg(test)]").next().unwrap();
             for (at, _) in text.match_indices(before) {
-                let rest = text[at + before.len()..].trim_start_matches('"');
+                let rest = &text[at + before.len()..];
+                // A constant stands for a name that is written elsewhere.
+                let Some(rest) = rest.strip_prefix('"').or((before == "RBUILD_").then_some(rest)) else {
+                    continue;
+                };
                 let end = rest.find(|c: char| !c.is_ascii_uppercase() && c != '_').unwrap_or(rest.len());
                 found.insert(format!("{}{}", if before == "RBUILD_" { before } else { "" }, &rest[..end]));
             }
