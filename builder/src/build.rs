@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use layer_store::{Descriptor, Digest, ImageConfig, Platform};
@@ -59,6 +60,8 @@ pub struct BuildRequest {
     pub packing: Packing,
     /// How many commands run at the same time.
     pub jobs: usize,
+    /// How long a command may run; it counts for no key.
+    pub step_timeout: Option<Duration>,
     /// `SOURCE_DATE_EPOCH`, in seconds.
     pub epoch: Option<i64>,
     /// How many bytes of disk the store may take; a build that needs more fails.
@@ -148,6 +151,7 @@ impl BuildRequest {
             outputs: Vec::new(),
             packing: Packing::default(),
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
+            step_timeout: None,
             epoch: None,
             max_used_space: None,
             secrets: Secrets::default(),
@@ -336,6 +340,7 @@ impl Engine {
             epoch,
             on_failure: request.on_failure.clone(),
             cache_ttl: request.cache.ttl,
+            step_timeout: request.step_timeout,
             shared,
             exporter,
             cache_mounts: request.cache.mounts,

@@ -67,7 +67,8 @@ impl Engine {
             Handle::current(),
         ));
         let custodian: Arc<dyn Custodian> = sandbox.clone();
-        let options = StoreOptions { durability: settings.durability, custodian: Some(custodian) };
+        let options =
+            StoreOptions { durability: settings.durability, custodian: Some(custodian), one_id: false };
         let store = Arc::new(Store::open(&settings.store_root, options)?);
         Ok(Self { store, client, sandbox, reporter })
     }
@@ -86,6 +87,7 @@ impl Engine {
             epoch: None,
             on_failure: None,
             cache_ttl: None,
+            step_timeout: None,
             budget: Budget::new(self.store.clone(), None),
             shared: None,
             exporter: None,

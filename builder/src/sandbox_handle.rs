@@ -9,7 +9,7 @@ use layer_store::store::{Custodian, Ownership};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
-use crate::sandbox::{Sandbox, SandboxError, SandboxSettings};
+use crate::sandbox::{Isolation, Rung, Sandbox, SandboxError, SandboxSettings};
 
 /// A sandbox that is started on first use, and the custodian of the store through it.
 pub struct SandboxHandle {
@@ -63,6 +63,14 @@ impl Custodian for SandboxHandle {
         match self.custodian()? {
             Some(custodian) => custodian.open(path),
             None => File::open(path),
+        }
+    }
+
+    /// Before the sandbox is started no tree is made for a step, so what is said then has no weight.
+    fn holds_owners(&self) -> bool {
+        match self.sandbox.get() {
+            Some(sandbox) => sandbox.report().rung != Rung::Single,
+            None => self.settings.isolation != Isolation::Single,
         }
     }
 }

@@ -27,7 +27,7 @@ fn blocks(page: &str) -> Vec<(String, String)> {
 #[test]
 fn examples_are_read() {
     let mut read = 0;
-    for page in ["mirrors.md", "aliyun.md"] {
+    for page in ["mirrors.md", "aliyun.md", "../README.zh.md"] {
         for (word, block) in blocks(page) {
             let mut settings = HostSettings::default();
             let directory = Path::new("/etc/rbuild");
@@ -40,14 +40,14 @@ fn examples_are_read() {
                     assert!(serde_json::from_str::<serde_json::Value>(&block).is_ok(), "{page}\n{block}");
                     Ok(())
                 }
-                "console" => continue,
+                "console" | "dockerfile" => continue,
                 other => panic!("{page}: a block of an unknown kind `{other}`"),
             };
             result.unwrap_or_else(|error| panic!("{page}: {error}\n{block}"));
             read += 1;
         }
     }
-    assert!(read >= 15, "{read}");
+    assert!(read >= 18, "{read}");
 }
 
 #[test]
@@ -90,13 +90,54 @@ fn programs_are_those_that_the_tests_run() {
     }
 }
 
+/// The commands of a page without the remarks behind them.
+fn commands(page: &str) -> Vec<String> {
+    let blocks = blocks(page).into_iter().filter(|(word, _)| word == "console");
+    let lines = blocks.flat_map(|(_, block)| block.lines().map(str::to_owned).collect::<Vec<_>>());
+    let commands = lines.filter(|line| line.starts_with("$ "));
+    commands.map(|line| line.split(" # ").next().unwrap_or_default().trim().to_owned()).collect()
+}
+
+#[test]
+fn both_readmes_say_the_same() {
+    let (english, chinese) = (commands("../README.md"), commands("../README.zh.md"));
+    // Mirrors come first for readers in China.
+    assert_eq!(chinese[0], "$ rbuild mirrors test debian:12");
+    assert_eq!(english, chinese[1..]);
+    let rows = |page: &str| {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(page)).unwrap();
+        let headings = text.lines().filter(|line| line.starts_with("## ")).count();
+        (headings, text.lines().filter(|line| line.starts_with("| ")).count())
+    };
+    let (headings, table) = rows("README.md");
+    assert_eq!(rows("README.zh.md"), (headings + 1, table));
+}
+
+#[test]
+fn pages_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let top = ["README.md", "README.zh.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(|name| root.join(name));
+    for page in docs.filter(|path| path.extension().is_some_and(|kind| kind == "md")).chain(top) {
+        let text = fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            if link.is_empty() || link.contains("://") {
+                continue;
+            }
+            let target = page.parent().unwrap().join(link);
+            assert!(target.exists(), "{} leads to `{link}`, which is not there", page.display());
+        }
+    }
+}
+
 /// Names in the sources of which `before` is the text in front, and that are written in capitals.
 fn variables(before: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for part in ["layer-store", "registry-client", "builder", "cli"] {
         for entry in WalkDir::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(part).join("src")) {
             let entry = entry.unwrap();
-            if entry.path().extension().is_none_or(|kind| kind != "rs") {
+            let is_test = entry.path().iter().any(|part| part == "tests" || part == "tests.rs");
+            if is_test || entry.path().extension().is_none_or(|kind| kind != "rs") {
                 continue;
             }
             let text = fs::read_to_string(entry.path()).unwrap();

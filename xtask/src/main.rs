@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask demo`, `test`, `fuzz`, `dist`, `isolation`, `bench`.
+//! The project's chores: `cargo xtask demo`, `test`, `fuzz`, `dist`, `isolation`, `report-page`, `bench`.
 
 mod bench;
 mod demo;
@@ -19,6 +19,8 @@ usage: cargo xtask <chore>
   dist   the self-contained release binary, checked in an empty root
   isolation
          builds one Dockerfile as each user and in each container, and writes the table of docs/isolation.md
+  report-page
+         checks the page of `rbuild report` in a browser, which it installs (80 MB and what that needs)
   bench  what rbuild costs beside other tools: `bench store`, `build`, `registry`, `run`
 
 `cargo xtask test` takes further words as `cargo test` does.
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         ["fuzz", ..] => fuzz::run(&words[1..]),
         ["dist"] => dist::run(),
         ["isolation"] => test::isolation(),
+        ["report-page"] => test::report_page(),
         ["bench", ..] => bench::run(&words[1..]),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

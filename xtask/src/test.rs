@@ -93,6 +93,19 @@ pub(crate) fn isolation() -> Result<()> {
     step("environments", tests.env("RBUILD_WRITE_ISOLATION", "1"))
 }
 
+/// Checks the page of `rbuild report` in a browser. Not a part of `test`: the browser takes longer to install than
+/// everything else together.
+pub(crate) fn report_page() -> Result<()> {
+    crate::need_compiler()?;
+    let missing = packages::install(&[PEERS, &[("chromium", "chromium")]].concat())?;
+    if !missing.is_empty() {
+        bail!("not installed, and only root may install them: {}", missing.join(" "));
+    }
+    let mut tests = crate::cargo();
+    tests.args(["test", "--package", "cli", "--test", "report_page"]);
+    step("the report page in a browser", &mut tests)
+}
+
 fn step(name: &str, command: &mut Command) -> Result<()> {
     println!("== {name}");
     packages::run(command)

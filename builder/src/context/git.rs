@@ -225,18 +225,7 @@ impl GitSource {
     /// Puts the files of `commit` below `directory` (empty, existing) and says where they are.
     pub async fn checkout(&self, commit: &str, directory: &Path) -> Result<PathBuf, GitError> {
         let at = Some(directory);
-        self.git(at, "init", &["init", "-q", "."]).await?;
-        self.git(at, "remote", &["remote", "add", "origin", &self.remote]).await?;
-        let shallow = self.git(at, "fetch", &["fetch", "-q", "--depth", "1", "origin", commit]).await;
-        if shallow.is_err() {
-            // Servers may refuse single commits; then everything comes.
-            self.git(
-                at,
-                "fetch",
-                &["fetch", "-q", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"],
-            )
-            .await?;
-        }
+        self.bring(commit, directory, &[]).await?;
         self.git(at, "checkout", &["checkout", "-q", "--detach", commit]).await?;
         if self.submodules {
             let update = ["submodule", "-q", "update", "--init", "--recursive"];
@@ -246,9 +235,7 @@ impl GitSource {
             }
         }
         if self.commit_times {
-            let time = self.git(at, "show", &["show", "-s", "--format=%ct", commit]).await?;
-            let time = time.trim().parse().unwrap_or(0);
-            set_times(directory, time).map_err(GitError::Program)?;
+            set_times(directory, self.time(commit, directory).await?).map_err(GitError::Program)?;
         }
         if !self.subdirectory.is_empty() && !directory.join(&self.subdirectory).is_dir() {
             return Err(GitError::NoDirectory {
@@ -262,6 +249,32 @@ impl GitSource {
             std::fs::remove_dir_all(&hidden).map_err(GitError::Program)?;
         }
         Ok(directory.to_owned())
+    }
+
+    /// When `commit` was made, in seconds since 1970. Fetches the commit, and of servers that can do so nothing else.
+    pub(crate) async fn commit_time(&self, commit: &str) -> Result<i64, GitError> {
+        let place = tempfile::tempdir().map_err(GitError::Program)?;
+        self.bring(commit, place.path(), &["--filter=tree:0"]).await?;
+        self.time(commit, place.path()).await
+    }
+
+    async fn time(&self, commit: &str, directory: &Path) -> Result<i64, GitError> {
+        let time = self.git(Some(directory), "show", &["show", "-s", "--format=%ct", commit]).await?;
+        Ok(time.trim().parse().unwrap_or(0))
+    }
+
+    /// Makes a repository in `directory` (empty, existing) that has `commit`.
+    async fn bring(&self, commit: &str, directory: &Path, options: &[&str]) -> Result<(), GitError> {
+        let at = Some(directory);
+        self.git(at, "init", &["init", "-q", "."]).await?;
+        self.git(at, "remote", &["remote", "add", "origin", &self.remote]).await?;
+        let one = [&["fetch", "-q", "--depth", "1"], options, &["origin", commit]].concat();
+        if self.git(at, "fetch", &one).await.is_err() {
+            // Servers may refuse single commits; then everything comes.
+            let all = ["fetch", "-q", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"];
+            self.git(at, "fetch", &all).await?;
+        }
+        Ok(())
     }
 
     async fn git(

@@ -49,7 +49,7 @@ pub(super) fn globals(
 
 /// `SOURCE_DATE_EPOCH`, if an ARG above the first FROM gives it.
 pub(super) fn epoch(globals: &Globals) -> Result<Option<i64>> {
-    let name = "SOURCE_DATE_EPOCH";
+    let name = super::epoch::NAME;
     let Some(text) = globals.value(name).filter(|text| !text.is_empty()) else { return Ok(None) };
     text.parse().map(Some).map_err(|_| {
         let default = globals.declaration(name).and_then(|declared| declared.declaration.default.as_ref());

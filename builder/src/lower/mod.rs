@@ -3,6 +3,7 @@
 //! Only stages that the targets need are looked at: what is not needed is not even resolved.
 
 pub(crate) mod args;
+mod epoch;
 mod files;
 mod go_text;
 mod metadata;
@@ -123,7 +124,7 @@ pub struct Lowered {
     pub also: Vec<NodeId>,
     /// What became of each stage, by platform and then in the order of the file.
     pub stages: Vec<StageUse>,
-    /// `SOURCE_DATE_EPOCH` as an ARG above the first FROM gives it, in seconds.
+    /// `SOURCE_DATE_EPOCH` as an ARG above the first FROM, or the source that it names, gives it, in seconds.
     pub epoch: Option<i64>,
     /// What should be known about the Dockerfile.
     pub warnings: Vec<Diagnostic>,
@@ -178,6 +179,8 @@ pub struct TargetImage {
 ///
 /// [`Error::Dockerfile`] with the place of what is wrong; a base image that cannot be resolved.
 pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &Resolver) -> Result<Lowered> {
+    let (options, epoch) = epoch::resolved(dockerfile, options).await?;
+    let options = &*options;
     let targets = targets(dockerfile, options)?;
     let mut passes = Vec::new();
     for platform in &options.platforms {
@@ -222,7 +225,7 @@ pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &R
         pass.work_out(index).await?;
         let mut stage = pass.inherit(index)?;
         set_platform(&mut stage.config, pass.platform, options);
-        lowered.epoch = args::epoch(&pass.globals)?;
+        lowered.epoch = epoch.or(args::epoch(&pass.globals)?);
         if (at + 1) % last == 0 {
             lowered.images.push(TargetImage {
                 platform: pass.platform.clone(),

@@ -49,7 +49,7 @@ impl Directories {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
-        let options = StoreOptions { durability: self.settings.durability, custodian: None };
+        let options = StoreOptions { durability: self.settings.durability, ..StoreOptions::default() };
         let opened = Store::open(&self.settings.store_root, options)?;
         Ok(self.store.get_or_init(|| opened))
     }

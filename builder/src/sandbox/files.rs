@@ -75,9 +75,13 @@ impl Files {
         self.opened()?.view(&diff_ids).ok()
     }
 
+    fn options(&self) -> StoreOptions {
+        StoreOptions { durability: self.durability, custodian: None, one_id: !self.owners }
+    }
+
     fn opened(&mut self) -> Option<&Store> {
         if self.store.is_none() {
-            let options = StoreOptions { durability: self.durability, custodian: None };
+            let options = self.options();
             self.store = Store::open(&self.root, options).ok();
         }
         self.store.as_ref()
@@ -135,7 +139,7 @@ impl Files {
                 };
             }
             Request::WriteTar { diff_id, .. } => {
-                let options = StoreOptions { durability: self.durability, custodian: None };
+                let options = self.options();
                 let written = Store::open(&self.root, options).and_then(|store| {
                     let mut output = fds.into_iter().map(File::from).next();
                     match &mut output {

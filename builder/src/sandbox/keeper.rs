@@ -70,24 +70,66 @@ struct Child {
     scratch: PathBuf,
     /// What limits a step.
     group: Option<Group>,
-    /// Where a step's first process reports; other children answer the builder themselves.
-    report: Option<OwnedFd>,
+    /// What a step's first process reports; other children answer the builder themselves.
+    report: Option<LastWords>,
+}
+
+/// What a step's first process says at its end. It is taken as it comes: a pipe holds little, and a step may have given
+/// owners to many files.
+struct LastWords {
+    /// Where more comes from; nothing once all has come.
+    pipe: Option<OwnedFd>,
+    said: Vec<u8>,
+}
+
+impl LastWords {
+    /// Takes what has come, and waits if nothing has.
+    fn hear(&mut self) {
+        let mut buffer = [0; 64 << 10];
+        let read =
+            self.pipe.as_ref().map(|pipe| rustix::io::retry_on_intr(|| rustix::io::read(pipe, &mut buffer)));
+        match read {
+            Some(Ok(read)) if read > 0 => self.said.extend_from_slice(&buffer[..read]),
+            _ => self.pipe = None,
+        }
+    }
+
+    /// All of it.
+    fn whole(mut self) -> Vec<u8> {
+        while self.pipe.is_some() {
+            self.hear();
+        }
+        self.said
+    }
+}
+
+impl Child {
+    /// What becomes readable when its first process says something; what ends with it where there is nothing to be said.
+    fn speaks(&self) -> &OwnedFd {
+        self.report.as_ref().and_then(|report| report.pipe.as_ref()).unwrap_or(&self.pidfd)
+    }
 }
 
 impl Keeper {
     fn run(mut self) -> ! {
         loop {
             let mut polls = vec![PollFd::new(&self.socket, PollFlags::IN)];
-            polls.extend(self.children.iter().map(|child| PollFd::new(&child.pidfd, PollFlags::IN)));
+            for child in &self.children {
+                polls.extend([&child.pidfd, child.speaks()].map(|fd| PollFd::new(fd, PollFlags::IN)));
+            }
             if rustix::io::retry_on_intr(|| rustix::event::poll(&mut polls, None)).is_err() {
                 sys::exit_now(1);
             }
             let ready: Vec<bool> = polls.iter().map(|poll| !poll.revents().is_empty()).collect();
             drop(polls);
             for at in (0..self.children.len()).rev() {
-                if ready[at + 1] {
+                if ready[2 * at + 1] {
                     let child = self.children.swap_remove(at);
                     self.ended(child);
+                } else if ready[2 * at + 2]
+                    && let Some(report) = &mut self.children[at].report
+                {
+                    report.hear();
                 }
             }
             if ready[0] {
@@ -195,7 +237,7 @@ impl Keeper {
                     lowers: step.lowers.clone(),
                     scratch: step.scratch.clone(),
                     group,
-                    report: Some(report),
+                    report: Some(LastWords { pipe: Some(report), said: Vec::new() }),
                 });
                 Ok(())
             }
@@ -261,8 +303,7 @@ impl Keeper {
             }
             return;
         };
-        let mut body = Vec::new();
-        let _ = std::fs::File::from(report).read_to_end(&mut body);
+        let body = report.whole();
         let id = child.id;
         let reply = match serde_json::from_slice(&body) {
             Ok(Outcome::Ended(status, given)) => {

@@ -368,16 +368,31 @@ pub(super) fn still_waits(listener: BorrowedFd<'_>, id: u64) -> bool {
     unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID as _, &raw const id) == 0 }
 }
 
-/// What `fstat` gives for an open place, with these owners in the place of those on the disk, as the kernel writes it.
+/// What a file is to look like, where the disk says something else.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Looks {
+    /// Owner.
+    pub(super) uid: u32,
+    /// Group.
+    pub(super) gid: u32,
+    /// Type bits and number of a device.
+    pub(super) device: Option<(u32, u64)>,
+}
+
+/// What `fstat` gives for an open place, with these looks in the place of those on the disk, as the kernel writes it.
 #[expect(unsafe_code, reason = "rustix converts what has to stay as it is")]
-pub(super) fn stat_bytes(place: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<Vec<u8>> {
+pub(super) fn stat_bytes(place: BorrowedFd<'_>, looks: Looks) -> io::Result<Vec<u8>> {
     // SAFETY: an all-zero `stat` is valid.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel writes one `stat` to this address.
     if unsafe { libc::fstat(place.as_raw_fd(), &raw mut stat) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    (stat.st_uid, stat.st_gid) = (uid, gid);
+    (stat.st_uid, stat.st_gid) = (looks.uid, looks.gid);
+    if let Some((kind, number)) = looks.device {
+        stat.st_mode = stat.st_mode & !libc::S_IFMT | kind;
+        stat.st_rdev = number;
+    }
     // SAFETY: the struct is plain data that was all zeros before the kernel wrote to it, so that its padding is set.
     let bytes =
         unsafe { std::slice::from_raw_parts((&raw const stat).cast::<u8>(), size_of::<libc::stat>()) };
@@ -386,7 +401,7 @@ pub(super) fn stat_bytes(place: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Resul
 
 /// The same of `statx` with a mask.
 #[expect(unsafe_code, reason = "rustix converts what has to stay as it is")]
-pub(super) fn statx_bytes(place: BorrowedFd<'_>, mask: u32, uid: u32, gid: u32) -> io::Result<Vec<u8>> {
+pub(super) fn statx_bytes(place: BorrowedFd<'_>, mask: u32, looks: Looks) -> io::Result<Vec<u8>> {
     // SAFETY: an all-zero `statx` is valid.
     let mut stat: libc::statx = unsafe { std::mem::zeroed() };
     let flags = libc::AT_EMPTY_PATH;
@@ -394,7 +409,12 @@ pub(super) fn statx_bytes(place: BorrowedFd<'_>, mask: u32, uid: u32, gid: u32) 
     if unsafe { libc::statx(place.as_raw_fd(), c"".as_ptr(), flags, mask, &raw mut stat) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    (stat.stx_uid, stat.stx_gid) = (uid, gid);
+    (stat.stx_uid, stat.stx_gid) = (looks.uid, looks.gid);
+    if let Some((kind, number)) = looks.device {
+        // Both fit: the file's type stands in the upper of 16 bits.
+        stat.stx_mode = (u32::from(stat.stx_mode) & !libc::S_IFMT | kind) as u16;
+        (stat.stx_rdev_major, stat.stx_rdev_minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+    }
     // SAFETY: as above.
     let bytes =
         unsafe { std::slice::from_raw_parts((&raw const stat).cast::<u8>(), size_of::<libc::statx>()) };

@@ -79,11 +79,9 @@ impl Solver {
         progress: &StepProgress,
     ) -> Result<Digest> {
         let inner = &self.inner;
-        let (lowers, sandbox, view) = tokio::try_join!(
-            inner.layers.trees(below),
-            async { Ok(inner.around.sandbox.get().await?.clone()) },
-            inner.layers.view(below),
-        )?;
+        // First, since what trees are like depends on the rung.
+        let sandbox = inner.around.sandbox.get().await?.clone();
+        let (lowers, view) = tokio::try_join!(inner.layers.trees(below), inner.layers.view(below))?;
         let user = self.user(exec, &view).await?;
         let mounts = self.mounts(exec, &inputs[1..]).await?;
         let store = inner.around.store.clone();
@@ -114,7 +112,23 @@ impl Solver {
         settle(&mut step, &exec.settings)?;
         let failed = inner.around.on_failure.as_ref().map(|look| (look, shell_of(&step)));
         let (sender, receiver) = mpsc::channel(64);
-        let (finished, tail) = tokio::join!(sandbox.run(step, sender), follow(receiver, progress));
+        let limit = inner.around.step_timeout;
+        // What is dropped is killed.
+        let run = async {
+            match limit {
+                Some(limit) => tokio::time::timeout(limit, sandbox.run(step, sender)).await.ok(),
+                None => Some(sandbox.run(step, sender).await),
+            }
+        };
+        let (finished, tail) = tokio::join!(run, follow(receiver, progress));
+        let Some(finished) = finished else {
+            let seconds = limit.map_or(0, |limit| limit.as_secs());
+            return Err(Error::Command {
+                command: command_text(exec),
+                ending: format!("was stopped: it took longer than {seconds} s"),
+                tail: tail.into(),
+            });
+        };
         let Finished { status, upper, out_of_memory, owners } = finished?;
         if !status.is_success() {
             if let Some((look, shell)) = failed {

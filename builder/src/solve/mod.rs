@@ -77,6 +77,8 @@ pub struct Surroundings {
     pub on_failure: Option<Arc<dyn OnFailure>>,
     /// The age from which the stored result of a command is not used any more.
     pub cache_ttl: Option<Duration>,
+    /// How long a command may run.
+    pub step_timeout: Option<Duration>,
     /// How large the store may become.
     pub budget: Budget,
     /// Caches that are asked after the store.

@@ -28,6 +28,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("an_empty_base_works", scratch),
     ("limits_never_fail", limits),
     ("owners_are_as_given", owners),
+    ("owners_of_many_files_are_recorded", many_owners),
+    ("devices_are_made", devices),
     ("files_belong_to_who_made_them", makers),
 ];
 
@@ -282,6 +284,34 @@ fn owners(world: &World) {
     assert_eq!(owner_of(&ran, "l"), (8, 9));
     assert_eq!(owner_of(&ran, "plain"), (0, 0));
     assert_eq!(owner_of(&ran, "d/e").0, 7);
+}
+
+/// What a step gave owners to is more than a pipe holds.
+fn many_owners(world: &World) {
+    let ran = world.run(world.script(
+        "mkdir /many && cd /many && for a in $(seq 40); do for b in $(seq 100); do echo file-with-a-long-name-$a-$b; done; done > /list \
+         && xargs touch < /list && chown -R 5:6 /many",
+    ));
+    assert!(ran.status.is_success(), "{ran:?}");
+    assert_eq!(owner_of(&ran, "many/file-with-a-long-name-40-100"), (5, 6));
+}
+
+/// Where the kernel makes none for a step with one id, the layer has them all the same. A full user namespace has none.
+fn devices(world: &World) {
+    if world.phase == "userns" {
+        return;
+    }
+    let ran = world.run(world.script(
+        "umask 022; mkdir /d; mknod /d/null c 1 3 && mknod -m 600 /d/disk b 259 70000 && mkfifo /d/pipe \
+         && stat -c '%F %t:%T %a' /d/null /d/disk && chown 5:6 /d/disk && mv /d/disk /d/moved \
+         && test -c /d/null && test -b /d/moved && ! mknod /d/null c 1 3 2>/dev/null",
+    ));
+    assert!(ran.status.is_success(), "{ran:?}");
+    assert_eq!(ran.stdout, "character special file 1:3 644\nblock special file 103:11170 600\n");
+    assert_eq!(world.devices(&ran), ["d/moved b 259:70000 600 5:6", "d/null c 1:3 644 0:0"],);
+    let user = StepUser { uid: 42, gid: 43, groups: vec![] };
+    let ran = world.run(Step { user, ..world.script("mknod /tmp/null c 1 3") });
+    assert!(!ran.status.is_success(), "{ran:?}");
 }
 
 fn makers(world: &World) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use builder::sandbox::{
     ExitStatus, Finished, Isolation, Output, Sandbox, SandboxError, SandboxSettings, Step,
 };
+use layer_store::index::Kind;
 use layer_store::layer::{DiffOptions, Form};
 use layer_store::store::Durability;
 use layer_store::{Digest, Store, StoreOptions};
@@ -134,8 +135,11 @@ impl World {
     }
 
     fn store(&self) -> Store {
-        Store::open(&self.path("store"), StoreOptions { durability: Durability::None, custodian: None })
-            .unwrap()
+        Store::open(
+            &self.path("store"),
+            StoreOptions { durability: Durability::None, ..StoreOptions::default() },
+        )
+        .unwrap()
     }
 
     /// The paths that a step over the small image changed, sorted.
@@ -159,6 +163,24 @@ impl World {
         self.store().tree(&diff_id).unwrap()
     }
 
+    /// The devices of a step's layer, as text.
+    pub(crate) fn devices(&self, ran: &Ran) -> Vec<String> {
+        // What a step without mounts leaves is its image, too, which is a layer only there.
+        let below = if self.phase == "chroot" { std::slice::from_ref(&self.image) } else { &[] };
+        let diff_id = self.layer_of(ran, below);
+        let index = self.store().index(&diff_id).unwrap();
+        let text = |entry: &layer_store::index::Entry| {
+            let (kind, major, minor) = match entry.kind {
+                Kind::CharDevice { major, minor } => ('c', major, minor),
+                Kind::BlockDevice { major, minor } => ('b', major, minor),
+                _ => return None,
+            };
+            let path = String::from_utf8_lossy(&entry.path);
+            Some(format!("{path} {kind} {major}:{minor} {:o} {}:{}", entry.mode, entry.uid, entry.gid))
+        };
+        index.entries().iter().filter_map(text).collect()
+    }
+
     fn layer_of(&self, ran: &Ran, lowers: &[PathBuf]) -> Digest {
         let digest = |tree: &PathBuf| {
             Digest::from_hex(tree.parent().unwrap().file_name().unwrap().to_str().unwrap()).unwrap()
@@ -166,7 +188,8 @@ impl World {
         let below: Vec<Digest> = lowers.iter().map(digest).collect();
         let sandbox = self.sandbox.as_ref().unwrap();
         // As under SOURCE_DATE_EPOCH, so that times on the disk and in the layer differ.
-        let options = DiffOptions { clamp_mtime: Some(1_000_000_000), ..DiffOptions::default() };
+        let owners = ran.finished.owners.clone();
+        let options = DiffOptions { clamp_mtime: Some(1_000_000_000), owners };
         self.block(sandbox.commit(&ran.finished.upper, &below, options)).unwrap()
     }
 

@@ -137,6 +137,9 @@ pub(crate) struct BuildArgs {
     /// What happens when a command fails: `shell` opens one where it failed, on a terminal
     #[arg(long, value_name = "ACTION", value_parser = ["shell"])]
     pub(crate) on_error: Option<String>,
+    /// The longest that a RUN may take, `10m` for instance: then it is stopped, and the build fails [default: no limit]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) step_timeout: Option<String>,
     /// Steps that run at the same time [default: as many as there are processors]
     #[arg(long, value_name = "COUNT")]
     pub(crate) jobs: Option<std::num::NonZeroUsize>,

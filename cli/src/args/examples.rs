@@ -28,6 +28,13 @@ pub(super) const EXAMPLES: &[Examples] = &[
         ],
     ),
     (
+        "bake",
+        &[
+            ("rbuild bake", "Build the default targets of a compose file or docker-bake.hcl here"),
+            ("rbuild bake --print release", "Show what a target comes to, and build nothing"),
+        ],
+    ),
+    (
         "kaniko",
         &[(
             "rbuild kaniko --context . --dockerfile Dockerfile --destination registry.example/team/app:1.0",

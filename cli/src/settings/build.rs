@@ -46,8 +46,16 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
     };
     let tags = args.tag.iter().map(|name| tag(name)).collect::<Result<Vec<_>>>()?;
     let (named_directories, contexts) = named_contexts(&args.build_context)?;
-    let build_args = build_args(&args.build_arg, environment);
-    let epoch = epoch(&build_args, environment)?;
+    let mut build_args = build_args(&args.build_arg, environment);
+    if let Some(source) = environment.text(EPOCH).filter(|text| names_source(text)) {
+        build_args.entry(EPOCH.to_owned()).or_insert_with(|| source.to_owned());
+    }
+    let epoch = match build_args.get(EPOCH) {
+        // The build finds out which time that source has.
+        Some(text) if names_source(text) => None,
+        Some(text) => epoch(text)?,
+        None => source_date_epoch(environment)?,
+    };
     let output::Asked { mut outputs, packing, names: output_tags, as_artifact } =
         output::read(&args.output, epoch.is_some())?;
     if args.push && !outputs.contains(&Output::Registry) {
@@ -89,6 +97,7 @@ pub(crate) fn request(args: &BuildArgs, environment: &Environment) -> Result<Bui
         outputs,
         packing,
         jobs: jobs(args),
+        step_timeout: args.step_timeout.as_deref().map(values::duration).transpose()?,
         epoch,
         max_used_space: args
             .max_used_space
@@ -270,22 +279,24 @@ fn build_args(texts: &[String], environment: &Environment) -> BTreeMap<String, S
     texts.iter().filter_map(value).collect()
 }
 
-fn epoch(build_args: &BTreeMap<String, String>, environment: &Environment) -> Result<Option<i64>> {
-    let name = "SOURCE_DATE_EPOCH";
-    let Some(text) = build_args.get(name).map(String::as_str).or_else(|| environment.text(name)) else {
-        return Ok(None);
-    };
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+/// Whether the time is not given but has to be asked of a context or a stage.
+fn names_source(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_alphabetic())
+}
+
+fn epoch(text: &str) -> Result<Option<i64>> {
     if text.is_empty() {
         return Ok(None);
     }
-    let seconds =
-        text.parse().map_err(|_| Failure::usage(format!("`{name}={text}` is not a number of seconds")))?;
-    Ok(Some(seconds))
+    let seconds = text.parse().map(Some);
+    seconds.map_err(|_| Failure::usage(format!("`{EPOCH}={text}` is not a number of seconds")))
 }
 
 /// The time that everything which is made now gets, in seconds, where one is set.
 pub(crate) fn source_date_epoch(environment: &Environment) -> Result<Option<i64>> {
-    epoch(&BTreeMap::new(), environment)
+    environment.text(EPOCH).map_or(Ok(None), epoch)
 }
 
 /// The platforms of the image, each once; without any that of this machine.

@@ -78,3 +78,45 @@ fn kill_leaves_nothing_running_and_the_store_usable() {
         works_again(lab);
     });
 }
+
+#[test]
+fn a_step_that_takes_too_long_is_stopped() {
+    as_each_user(&[], |lab| {
+        let mark = lab.mark();
+        lab.write(
+            "Dockerfile",
+            format!(
+                "FROM busybox:1\nRUN trap '' INT TERM; echo last-words; sh -c 'sleep 600; : marked-{mark}' & sleep 600\n"
+            ),
+        );
+        let said = lab.fail(1, &["build", "--step-timeout", "1s", "-t", "app:1.0", "."]);
+        assert!(said.contains("it took longer than 1 s") && said.contains("| last-words"), "{said}");
+        works_again(lab);
+        // What ends in time is not touched.
+        lab.write("Dockerfile", "FROM busybox:1\nRUN echo quick > /quick\n");
+        lab.succeed(&["build", "--step-timeout", "10m", "-t", "app:1.0", "."]);
+    });
+}
+
+#[test]
+fn ctrl_c_stops_a_command_in_an_image() {
+    as_each_user(&[], |lab| {
+        lab.build("FROM busybox:1\nRUN true\n");
+        let script = format!(
+            "trap '' INT TERM; sh -c 'sleep 600; : marked-{}' & echo is-running; sleep 600",
+            lab.mark()
+        );
+        for signal in [Signal::INT, Signal::TERM] {
+            let mut command = in_own_group(lab.command(&["run", "app:1.0", "sh", "-c", &script]));
+            let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            assert_eq!(lines.next().unwrap().unwrap(), "is-running");
+            kill_process_group(Pid::from_child(&child), signal).unwrap();
+            let begun = Instant::now();
+            let status = child.wait().unwrap();
+            assert_eq!(status.code(), Some(128 + signal.as_raw()), "{status:?}");
+            assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+            works_again(lab);
+        }
+    });
+}

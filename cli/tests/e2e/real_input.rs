@@ -23,7 +23,7 @@ fn apt_get_installs_packages_in_the_sandbox() {
         let tarball = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian-bookworm.tar");
         xtask::base_image::push_debian(lab.registry.address(), &tarball).unwrap();
         lab.write("Dockerfile", DOCKERFILE);
-        for rung in if lab.is_plain() { &["userns"][..] } else { &["root", "chroot"] } {
+        for rung in if lab.is_plain() { &["userns", "single"][..] } else { &["root", "chroot", "single"] } {
             lab.succeed(&["--isolation", rung, "--no-cache", "-t", "app:1.0", "."]);
             let root = lab.unpacked();
             let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::compress::{KnownBlob, Origin};
 use super::pipeline::{self, Chunks};
 use super::tar::{Member, Reader};
-use super::tree::{FileWriter, TreeWriter};
+use super::tree::{FileWriter, Giving, TreeWriter};
 use super::{Form, Limits, TarLimits, decompress};
 use crate::error::IoContext as _;
 use crate::index::{Builder, Change, Entry, Kind, Seen, TarFacts, path};
@@ -92,7 +92,7 @@ impl Store {
     ) -> Result<()> {
         let scratch = (form == Form::Tree).then(|| self.scratch()).transpose()?;
         let tree = scratch.as_ref().map(|scratch| scratch.path().join("tree"));
-        let custodian = self.custodian().is_some();
+        let giving = self.giving();
         let mut tar = (form == Form::Tar).then(|| self.unnamed()).transpose()?;
         let mut source = decompress(blob, inflated).context("read", "layer")?;
         let applied = {
@@ -104,7 +104,7 @@ impl Store {
                 }
                 None => &mut source,
             };
-            pipeline::through(source, |chunks| consume(chunks, entries, tree.as_deref(), custodian))
+            pipeline::through(source, |chunks| consume(chunks, entries, tree.as_deref(), giving))
         };
         let (actual, Applied { index, owners }) = applied?;
         if actual != *diff_id {
@@ -143,10 +143,10 @@ struct Applied {
     owners: Vec<Ownership>,
 }
 
-fn consume(chunks: Chunks, limits: TarLimits, tree: Option<&Path>, custodian: bool) -> Result<Applied> {
+fn consume(chunks: Chunks, limits: TarLimits, tree: Option<&Path>, giving: Giving) -> Result<Applied> {
     let mut reader = Reader::new(chunks, limits);
     let mut builder = Builder::new();
-    let mut tree = tree.map(|place| TreeWriter::create(place, custodian)).transpose()?;
+    let mut tree = tree.map(|place| TreeWriter::create(place, giving)).transpose()?;
     while let Some(member) = reader.next()? {
         match member {
             Member::Nothing => {}

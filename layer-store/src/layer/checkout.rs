@@ -22,7 +22,7 @@ impl Store {
     ///
     /// [`crate::Error::Missing`] if a layer's bytes are not here; `place` exists already.
     pub fn checkout(&self, view: &View, place: &Path) -> Result<Moment> {
-        let mut writer = TreeWriter::create(place, self.custodian().is_some())?;
+        let mut writer = TreeWriter::create(place, self.giving())?;
         let mut entries: Vec<Entry> = Vec::new();
         // The first name of each file, so that the others become links to it.
         let mut first: HashMap<(Digest, &[u8]), PathBytes> = HashMap::new();

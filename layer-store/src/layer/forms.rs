@@ -1,7 +1,7 @@
 //! A layer's forms, and how one is made from another.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ impl Store {
     /// no bytes.
     #[must_use]
     pub fn has_bytes(&self, diff_id: &Digest) -> bool {
-        self.has_tree(diff_id)
+        self.any_tree(diff_id).is_some()
             || self.has_tar(diff_id)
             || self.local_blob(diff_id).is_ok_and(|blob| blob.is_some())
             || self.find_index(diff_id).is_ok_and(|index| index.is_some_and(|index| is_bare(&index)))
@@ -57,8 +57,9 @@ impl Store {
     /// it: its headers were somebody else's.
     #[must_use]
     pub fn has_tar_source(&self, diff_id: &Digest) -> bool {
-        let from_tree =
-            |index: Arc<Index>| index.tar().canonical && (self.has_tree(diff_id) || is_bare(&index));
+        let from_tree = |index: Arc<Index>| {
+            index.tar().canonical && (self.any_tree(diff_id).is_some() || is_bare(&index))
+        };
         self.has_tar(diff_id)
             || self.local_blob(diff_id).is_ok_and(|blob| blob.is_some())
             || self.find_index(diff_id).is_ok_and(|index| index.is_some_and(from_tree))
@@ -103,6 +104,12 @@ impl Store {
         {
             self.bare_tree(diff_id, &index)?;
             return Ok(place);
+        } else if self.has_tar_source(diff_id) {
+            // There is only the tree that steps with another kind of owners see.
+            let mut tar = tempfile::tempfile_in(self.root().join("tmp")).context("create", self.root())?;
+            self.write_tar(diff_id, &mut tar)?;
+            tar.rewind().context("read", self.root())?;
+            Box::new(tar)
         } else {
             return Err(Self::missing(diff_id));
         };
@@ -124,7 +131,7 @@ impl Store {
     fn bare_tree(&self, diff_id: &Digest, index: &Index) -> Result<()> {
         let scratch = self.scratch()?;
         let tree = scratch.path().join("tree");
-        let mut writer = TreeWriter::create(&tree, self.custodian().is_some())?;
+        let mut writer = TreeWriter::create(&tree, self.giving())?;
         for entry in index.entries() {
             if matches!(entry.kind, Kind::File { .. }) {
                 let file = writer.file(entry)?;

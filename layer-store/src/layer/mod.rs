@@ -12,6 +12,7 @@ use crate::index::PathBytes;
 mod apply;
 mod checkout;
 mod compress;
+mod device;
 mod diff;
 mod foreign;
 mod forms;
@@ -28,6 +29,7 @@ mod write;
 pub(crate) mod tests;
 
 pub use compress::{Compression, Decompressor, Encoder, KnownBlob, Limits, Origin, decompress};
+pub use device::DeviceMark;
 pub use diff::Moment;
 pub use foreign::{ArchiveEntry, ArchiveReader};
 pub use forms::{DiffOptions, Form};

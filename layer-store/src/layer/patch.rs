@@ -67,6 +67,7 @@ impl Store {
                 key.field(content.diff_id.as_bytes()).field(&content.entry.path);
             }
         }
+        key.field([u8::from(self.holds_owners())]);
         let name = format!("patch-{}", key.finish().hex());
         let place = self.layer_dir(diff_id).join(&name);
         let marker = self.layer_dir(diff_id).join(format!("{name}.complete"));
@@ -74,7 +75,7 @@ impl Store {
         if !marker.exists() {
             let scratch = self.scratch()?;
             let tree = scratch.path().join("tree");
-            let mut writer = TreeWriter::create(&tree, self.custodian().is_some())?;
+            let mut writer = TreeWriter::create(&tree, self.giving())?;
             let mut first: HashMap<(Digest, &[u8]), PathBytes> = HashMap::new();
             for entry in patch.entries() {
                 let Some(content) = files.get(&entry.path) else {

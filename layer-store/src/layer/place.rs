@@ -1,5 +1,6 @@
 //! Where the forms of a layer are: `layers/<diffID>/` with `index`, `tar`, `tree/` and `tree.complete`, and
-//! patches of the tree likewise, whose markers hold their indexes.
+//! patches of the tree likewise, whose markers hold their indexes; beside it `tree-of-one-id`, for steps that have no
+//! more of them.
 //!
 //! A file is there whole or not at all. A tree is complete when its marker is there: it gets its name by a rename after
 //! its bytes are on disk, and the marker after that; who removes a tree removes the marker first.
@@ -10,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::tree::Giving;
 use crate::error::IoContext as _;
 use crate::store::writing::Sync;
 use crate::store::{Durability, Ownership};
@@ -43,12 +45,41 @@ impl Store {
         self.layer_dir(diff_id).join("tar")
     }
 
+    /// Where the tree is, or will be, that steps see. Steps with one id see another one than others: to them a file with
+    /// the owner that the image gives it would be nobody's.
     pub(crate) fn tree_path(&self, diff_id: &Digest) -> PathBuf {
-        self.layer_dir(diff_id).join("tree")
+        self.layer_dir(diff_id).join(if self.holds_owners() { TREE } else { TREE_OF_ONE })
     }
 
     pub(crate) fn tree_marker(&self, diff_id: &Digest) -> PathBuf {
-        self.layer_dir(diff_id).join("tree.complete")
+        marker(&self.tree_path(diff_id))
+    }
+
+    /// A complete tree of the layer to read from: that of [`Store::tree_path`], or the other one.
+    pub(crate) fn any_tree(&self, diff_id: &Digest) -> Option<PathBuf> {
+        let directory = self.layer_dir(diff_id);
+        let other = if self.holds_owners() { TREE_OF_ONE } else { TREE };
+        let trees = [self.tree_path(diff_id), directory.join(other)];
+        trees.into_iter().find(|tree| marker(tree).exists())
+    }
+
+    /// All trees of the layer, complete or not: where each is, and its marker.
+    pub(crate) fn tree_places(&self, diff_id: &Digest) -> [(PathBuf, PathBuf); 2] {
+        [TREE, TREE_OF_ONE].map(|name| {
+            let place = self.layer_dir(diff_id).join(name);
+            let marker = marker(&place);
+            (place, marker)
+        })
+    }
+
+    /// What files of trees can be given.
+    pub(crate) fn giving(&self) -> Giving {
+        Giving { custodian: self.custodian().is_some(), owners: self.holds_owners() }
+    }
+
+    /// Whether the files of trees have their owners from the image.
+    pub(crate) fn holds_owners(&self) -> bool {
+        !self.one_id() && self.custodian().is_none_or(|custodian| custodian.holds_owners())
     }
 
     /// The complete patches of the layer's tree: where each is, and its marker.
@@ -155,6 +186,18 @@ impl Store {
     pub(crate) fn missing(diff_id: &Digest) -> Error {
         Error::Missing { what: "layer", digest: *diff_id }
     }
+}
+
+/// A tree whose files have the owners that the image gives them, as far as somebody here may.
+const TREE: &str = "tree";
+/// A tree whose files all belong to who made it.
+const TREE_OF_ONE: &str = "tree-of-one-id";
+
+/// What says that a tree is complete.
+fn marker(tree: &Path) -> PathBuf {
+    let mut name = tree.as_os_str().to_owned();
+    name.push(".complete");
+    name.into()
 }
 
 /// Renames a directory into another. That changes its `..`, which its mode may forbid to all but root.

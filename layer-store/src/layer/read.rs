@@ -91,7 +91,7 @@ impl Store {
         } else {
             let index = self.find_index(diff_id)?;
             let canonical = index.filter(|index| index.tar().canonical);
-            let tree = self.has_tree(diff_id);
+            let tree = self.any_tree(diff_id).is_some();
             match (canonical, self.local_blob(diff_id)?) {
                 (Some(index), _) if tree || super::forms::is_bare(&index) => {
                     return self.write_again(diff_id, &index, output);
@@ -112,7 +112,7 @@ impl Store {
     /// Gives the canonical tar again from the index and the tree.
     fn write_again(&self, diff_id: &Digest, index: &Index, output: &mut dyn Write) -> Result<()> {
         let (actual, ()) = pipeline::hashing(None, Some(output), |stream| {
-            let tree = if self.has_tree(diff_id) { Some(self.open_tree(diff_id)?) } else { None };
+            let tree = self.any_tree(diff_id).map(|_| self.open_tree(diff_id)).transpose()?;
             let mut headers = Vec::new();
             for entry in index.entries() {
                 headers.clear();
@@ -142,7 +142,7 @@ impl Store {
         if let Some(bytes) = index.inline(&entry.path) {
             return Ok(Bytes::Memory(bytes.to_vec()));
         }
-        if self.has_tree(diff_id) {
+        if self.any_tree(diff_id).is_some() {
             let tree = self.open_tree(diff_id)?;
             return Ok(Bytes::Tree(self.open_in_tree(diff_id, &tree, &entry.path)?));
         }
@@ -170,14 +170,18 @@ impl Store {
     }
 
     pub(super) fn open_tree(&self, diff_id: &Digest) -> Result<OwnedFd> {
-        let path = self.tree_path(diff_id);
+        let path = self.tree_to_read(diff_id);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(CWD, &path, flags, Mode::empty()).context("open", path)
     }
 
     /// Opens a regular file of a tree, asking whoever may if this process may not.
     pub(super) fn open_in_tree(&self, diff_id: &Digest, tree: &OwnedFd, path: &[u8]) -> Result<File> {
-        self.open_at(&self.tree_path(diff_id), tree, path)
+        self.open_at(&self.tree_to_read(diff_id), tree, path)
+    }
+
+    fn tree_to_read(&self, diff_id: &Digest) -> PathBuf {
+        self.any_tree(diff_id).unwrap_or_else(|| self.tree_path(diff_id))
     }
 
     /// As [`Store::open_in_tree`], of the tree at `place`.

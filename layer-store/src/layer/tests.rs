@@ -312,3 +312,25 @@ proptest! {
         }
     }
 }
+
+/// Steps with one id have trees of their own, since files of other owners would be nobody's to them.
+#[test]
+fn a_store_of_one_id_has_trees_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = |one_id| Store::open(directory.path(), StoreOptions { one_id, ..StoreOptions::default() });
+    let (many, one) = (open(false).unwrap(), open(true).unwrap());
+    // One that was made by steps of one kind serves those of the other, and comes back as it was.
+    for (maker, other, name) in [(&many, &one, "many"), (&one, &many, "one")] {
+        let entry = NewEntry { uid: 42, gid: 43, mode: 0o600, ..file(name, b"text") };
+        let diff_id = maker.write_layer(vec![entry], Form::Tree).unwrap();
+        assert!(maker.has_tree(&diff_id) && !other.has_tree(&diff_id) && other.has_bytes(&diff_id));
+        let (own, theirs) = (maker.tree(&diff_id).unwrap(), other.tree(&diff_id).unwrap());
+        assert_ne!(own, theirs);
+        assert_eq!(std::fs::read(theirs.join(name)).unwrap(), b"text");
+        assert_eq!(Digest::of(&tar_of(maker, &diff_id)), diff_id);
+        assert_eq!(Digest::of(&tar_of(other, &diff_id)), diff_id);
+        let owner = one.tree(&diff_id).unwrap().join(name).metadata().unwrap().uid();
+        assert_eq!(owner, rustix::process::geteuid().as_raw());
+    }
+    assert!(many.check().unwrap().problems.is_empty());
+}

@@ -33,8 +33,7 @@ impl Store {
         let (entries, sources) = self.planned(entries)?;
         let scratch = (form == Form::Tree).then(|| self.scratch()).transpose()?;
         let place = scratch.as_ref().map(|scratch| scratch.path().join("tree"));
-        let custodian = self.custodian().is_some();
-        let tree = place.as_ref().map(|place| TreeWriter::create(place, custodian)).transpose()?;
+        let tree = place.as_ref().map(|place| TreeWriter::create(place, self.giving())).transpose()?;
         let mut tar = (form == Form::Tar).then(|| self.unnamed()).transpose()?;
         let mut copy = tar.as_ref().map(Unnamed::file);
         let copy = copy.as_mut().map(|copy| copy as &mut (dyn io::Write + Send));
@@ -260,7 +259,7 @@ impl Store {
         for entry in entries {
             let Kind::File { offset: number, .. } = entry.kind else { continue };
             let FileSource::Layer { diff_id, path } = &sources[number as usize] else { continue };
-            if self.has_tree(diff_id) || self.has_tar(diff_id) {
+            if self.any_tree(diff_id).is_some() || self.has_tar(diff_id) {
                 continue;
             }
             let index = self.index(diff_id)?;

@@ -73,6 +73,9 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// Who does what the process itself may not do to files. `None`: the process itself, as far as it may.
     pub custodian: Option<Arc<dyn Custodian>>,
+    /// Whether the files of trees all belong to who makes them, since steps have one id only. The custodian may say so, too,
+    /// as soon as it knows.
+    pub one_id: bool,
 }
 
 /// Does to trees what the calling process may not: files of a plain user's images belong to subordinate ids, which
@@ -84,6 +87,10 @@ pub trait Custodian: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Opens a regular file of a tree for reading.
     fn open(&self, path: &Path) -> io::Result<File>;
+    /// Whether the files of trees shall have the owners that the image gives them; not where steps have one id only.
+    fn holds_owners(&self) -> bool {
+        true
+    }
 }
 
 /// What a path of a tree gets.
@@ -160,6 +167,11 @@ impl Store {
     #[must_use]
     pub fn custodian(&self) -> Option<&Arc<dyn Custodian>> {
         self.options.custodian.as_ref()
+    }
+
+    /// Whether the files of its trees all belong to one id.
+    pub(crate) fn one_id(&self) -> bool {
+        self.options.one_id
     }
 
     /// The same store for a collection, whose looks keep nothing.

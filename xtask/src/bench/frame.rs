@@ -20,7 +20,7 @@ pub(super) struct Cost {
     pub(super) wall: f64,
     /// Seconds of processor time, of all threads and children together.
     pub(super) processor: f64,
-    /// The largest resident set, in bytes, of it or of one of its children.
+    /// The largest resident set, in bytes, of the process itself.
     pub(super) memory: u64,
 }
 

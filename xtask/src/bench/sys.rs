@@ -1,8 +1,13 @@
-//! The one system call that the standard library does not offer: a wait that tells what the child cost.
+//! What the standard library does not offer: a wait that tells what the child cost, and what it has in memory.
 
-use std::io;
+use std::{fs, io};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ExitStatus};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// How often a child's memory is looked at.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// How a child ended.
 pub(super) struct Ended {
@@ -10,13 +15,38 @@ pub(super) struct Ended {
     pub(super) status: ExitStatus,
     /// Seconds of processor time in user and system mode, with those of the children that it waited for.
     pub(super) processor: f64,
-    /// The largest resident set of it or of such a child, in bytes.
+    /// The largest resident set of it, in bytes: what was seen last before it ended.
     pub(super) memory: u64,
 }
 
-/// Waits for a child.
-#[expect(unsafe_code, reason = "the standard library has no safe wrapper for it")]
+/// Waits for a child. Its resident set is looked at all the while: what the kernel tells at the end begins with that of
+/// the process which started it.
 pub(super) fn wait(child: &Child) -> io::Result<Ended> {
+    std::thread::scope(|scope| {
+        let (ended, waits) = mpsc::channel::<()>();
+        let memory = scope.spawn(move || {
+            let mut largest = 0;
+            while matches!(waits.recv_timeout(LOOK), Err(mpsc::RecvTimeoutError::Timeout)) {
+                largest = largest.max(resident(child.id()).unwrap_or(0));
+            }
+            largest
+        });
+        let result = wait_for(child);
+        drop(ended);
+        let memory = memory.join().unwrap_or(0);
+        result.map(|(status, processor)| Ended { status, processor, memory })
+    })
+}
+
+/// The most that a process had in memory so far, in bytes; `None` once it has ended.
+fn resident(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+}
+
+#[expect(unsafe_code, reason = "the standard library has no safe wrapper for it")]
+fn wait_for(child: &Child) -> io::Result<(ExitStatus, f64)> {
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
     let mut status = 0;
     // SAFETY: `rusage` is a struct of integers, for which all zeros is a value.
@@ -28,12 +58,7 @@ pub(super) fn wait(child: &Child) -> io::Result<Ended> {
             return Err(error);
         }
     }
-    Ok(Ended {
-        status: ExitStatus::from_raw(status),
-        processor: seconds(usage.ru_utime) + seconds(usage.ru_stime),
-        // Linux counts in KiB.
-        memory: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
-    })
+    Ok((ExitStatus::from_raw(status), seconds(usage.ru_utime) + seconds(usage.ru_stime)))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "microseconds of a benchmark fit")]

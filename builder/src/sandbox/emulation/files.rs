@@ -11,6 +11,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, StatxFlags, Uid};
 use serde::{Deserialize, Serialize};
 
 use super::below::Below;
+use super::devices::{Devices, Wanted};
 use super::identity::Identity;
 use super::process::Process;
 use crate::sandbox::resolve::by_descriptor;
@@ -76,7 +77,7 @@ pub(in crate::sandbox) struct Given {
 }
 
 /// An inode for as long as it lives, and no later one with its number: with the time of its birth.
-type Inode = (u64, i64, u32);
+pub(super) type Inode = (u64, i64, u32);
 
 /// The owners that were given, by inode of the upper directory's filesystem.
 pub(super) struct Owners {
@@ -87,16 +88,18 @@ pub(super) struct Owners {
     /// Created, and not simply root's; the inode is not known before the kernel has made it.
     expected: Vec<(PathBuf, (u32, u32))>,
     below: Below,
+    devices: Devices,
 }
 
 impl Owners {
     pub(super) fn new(upper: OwnedFd, below: Below) -> Self {
-        Self { upper, given: HashMap::new(), origins: HashMap::new(), expected: Vec::new(), below }
+        let (given, origins, expected) = (HashMap::new(), HashMap::new(), Vec::new());
+        Self { upper, given, origins, expected, below, devices: Devices::default() }
     }
 
-    /// Whether every file is root's so far.
+    /// Whether every file is root's so far, and what the disk says that it is.
     fn all_roots(&self) -> bool {
-        self.given.is_empty() && self.expected.is_empty() && self.below.is_plain()
+        self.given.is_empty() && self.expected.is_empty() && self.below.is_plain() && self.devices.is_empty()
     }
 
     /// Answers a call about files.
@@ -142,6 +145,15 @@ impl Owners {
             libc::SYS_fstat | libc::SYS_newfstatat | libc::SYS_statx => return self.stat(process),
             #[cfg(target_arch = "x86_64")]
             libc::SYS_stat | libc::SYS_lstat => return self.stat(process),
+            _ if let Some(wanted) = Wanted::of(process) => {
+                if !identity.is_root() {
+                    return Err(io::Error::from_raw_os_error(libc::EPERM));
+                }
+                if still_waits() {
+                    self.devices.make(process, &wanted, &self.upper)?;
+                }
+                return Ok(Verdict::Returns(0));
+            }
             // Everything else creates something.
             _ if identity.owner() == (0, 0) && self.all_roots() => return Ok(Verdict::Continues),
             _ => {
@@ -269,13 +281,15 @@ impl Owners {
         let Ok(place) = place else { return Ok(Verdict::Continues) };
         let Ok(path) = std::fs::read_link(by_descriptor(&place)) else { return Ok(Verdict::Continues) };
         let (uid, gid) = self.owner(&path);
-        if (uid, gid) == (0, 0) {
+        let device = self.inode(&path).and_then(|inode| self.devices.find(&inode));
+        if (uid, gid) == (0, 0) && device.is_none() {
             return Ok(Verdict::Continues);
         }
+        let looks = sys::Looks { uid, gid, device };
         let answer = if process.call == libc::SYS_statx {
-            sys::statx_bytes(place.as_fd(), process.number(3), uid, gid)?
+            sys::statx_bytes(place.as_fd(), process.number(3), looks)?
         } else {
-            sys::stat_bytes(place.as_fd(), uid, gid)?
+            sys::stat_bytes(place.as_fd(), looks)?
         };
         sys::write_memory(process.pid, to, &answer)?;
         Ok(Verdict::Returns(0))
@@ -351,7 +365,7 @@ impl Owners {
     }
 }
 
-fn inode(upper: &OwnedFd, path: &Path) -> Option<(Inode, FileType)> {
+pub(super) fn inode(upper: &OwnedFd, path: &Path) -> Option<(Inode, FileType)> {
     let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
     let stat = rustix::fs::statx(upper, path, AtFlags::SYMLINK_NOFOLLOW, wanted).ok()?;
     let kind = FileType::from_raw_mode(stat.stx_mode.into());

@@ -14,6 +14,7 @@ use super::step::StepUser;
 use super::sys::{self, Instruction, Notification, Verdict};
 
 mod below;
+mod devices;
 mod files;
 mod identity;
 pub(super) mod kernel;

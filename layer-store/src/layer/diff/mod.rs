@@ -116,8 +116,8 @@ impl Store {
     ) -> Result<Digest> {
         let scratch = (form == Form::Tree).then(|| self.scratch()).transpose()?;
         let place = scratch.as_ref().map(|scratch| scratch.path().join("tree"));
-        let custodian = self.custodian().is_some();
-        let tree = place.as_ref().map(|place| TreeWriter::create(place, custodian)).transpose()?;
+        let giving = self.giving();
+        let tree = place.as_ref().map(|place| TreeWriter::create(place, giving)).transpose()?;
         let tar = (form == Form::Tar).then(|| self.unnamed()).transpose()?;
         let mut copy = tar.as_ref().map(Unnamed::file);
         let copy = copy.as_mut().map(|copy| copy as &mut (dyn io::Write + Send));

@@ -10,8 +10,8 @@ use super::{Diff, Moment, Scope, refuse};
 use crate::Result;
 use crate::error::IoContext as _;
 use crate::index::{Entry, Kind, PathBytes, path};
-use crate::layer::TarLimits;
 use crate::layer::tree::{beneath, times, xattrs};
+use crate::layer::{DeviceMark, TarLimits};
 use crate::view::Located;
 
 /// A directory on the way.
@@ -174,8 +174,12 @@ impl<'a> Diff<'a, '_, '_> {
                 let opened = opened.context("open", self.shown(&entry_path))?;
                 attributes =
                     xattrs::read(&opened).context("read the attributes of", self.shown(&entry_path))?;
-                file = Some(std::fs::File::from(opened));
-                Kind::File { size: stat.st_size.unsigned_abs(), offset: 0 }
+                if let Some(device) = self.device(&entry_path, stat, &attributes) {
+                    device
+                } else {
+                    file = Some(std::fs::File::from(opened));
+                    Kind::File { size: stat.st_size.unsigned_abs(), offset: 0 }
+                }
             }
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(directory, name, Vec::new());
@@ -195,6 +199,24 @@ impl<'a> Diff<'a, '_, '_> {
             self.links.insert((stat.st_dev, stat.st_ino), self.entries.len() - 1);
         }
         Ok(())
+    }
+
+    /// The device that an empty file stands for where none can be made: one that was made now, or one from below that was
+    /// changed and so copied up.
+    fn device(
+        &self,
+        entry_path: &[u8],
+        stat: &Stat,
+        attributes: &BTreeMap<Vec<u8>, Vec<u8>>,
+    ) -> Option<Kind> {
+        if self.owners.is_none() || stat.st_size != 0 {
+            return None;
+        }
+        if let Some(value) = attributes.get(DeviceMark::NAME) {
+            return DeviceMark::parse(value).map(DeviceMark::kind);
+        }
+        let below = self.below.lookup(entry_path)?.entry;
+        matches!(below.kind, Kind::CharDevice { .. } | Kind::BlockDevice { .. }).then(|| below.kind.clone())
     }
 
     /// The entry of what is at a path, and whether its metadata differs from what is below.

@@ -33,21 +33,29 @@ pub(crate) struct TreeWriter {
     owners: Vec<Ownership>,
 }
 
+/// What files of a tree can be given.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Giving {
+    /// Whether there is a custodian, for whom is collected what this process may not do.
+    pub(crate) custodian: bool,
+    /// Whether files shall have the owners that the image gives them.
+    pub(crate) owners: bool,
+}
+
 impl TreeWriter {
-    /// Makes an empty tree at `place`. What this process may not give to files is collected if there is a `custodian`
-    /// to ask.
-    pub(crate) fn create(place: &Path, custodian: bool) -> Result<Self> {
+    /// Makes an empty tree at `place`.
+    pub(crate) fn create(place: &Path, giving: Giving) -> Result<Self> {
         rustix::fs::mkdir(place, Mode::RWXU).context("create", place)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = rustix::fs::openat(CWD, place, flags, Mode::empty()).context("open", place)?;
-        let privileged = rustix::process::geteuid().is_root();
+        let privileged = giving.owners && rustix::process::geteuid().is_root();
         Ok(Self {
             place: place.to_owned(),
             root,
             parent: None,
             early_links: Vec::new(),
             privileged,
-            custodian,
+            custodian: giving.custodian,
             owners: Vec::new(),
         })
     }

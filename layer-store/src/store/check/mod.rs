@@ -112,9 +112,9 @@ impl Store {
                 return Ok(());
             }
         };
-        if self.has_tree(&diff_id) {
+        for (place, _) in self.tree_places(&diff_id).into_iter().filter(|(_, marker)| marker.exists()) {
             checked.bytes += index.content_size();
-            if let Some(reason) = self.tree_damage(&diff_id, &self.tree_path(&diff_id), &index)? {
+            if let Some(reason) = self.tree_damage(&diff_id, &place, &index)? {
                 checked.problems.push(Problem::DamagedTree { diff_id, reason });
             }
         }

@@ -150,8 +150,11 @@ impl Store {
 
     /// Removes a layer's trees; markers first.
     fn forget_trees(&self, diff_id: &Digest) -> Result<()> {
-        self.remove_all(&self.tree_marker(diff_id))?;
-        let mut places = vec![self.tree_path(diff_id)];
+        let mut places = Vec::new();
+        for (place, marker) in self.tree_places(diff_id) {
+            self.remove_all(&marker)?;
+            places.push(place);
+        }
         for (place, marker) in self.patches(diff_id)? {
             self.remove_all(&marker)?;
             places.push(place);

@@ -125,6 +125,12 @@ impl Tree<'_> {
                 let is_one = kind == FileType::CharacterDevice && found.st_rdev == 0;
                 (!is_one).then_some("is no whiteout")
             }
+            // An empty file may stand for one that could not be made.
+            Kind::CharDevice { .. } | Kind::BlockDevice { .. }
+                if kind == FileType::RegularFile && found.st_size == 0 =>
+            {
+                None
+            }
             Kind::CharDevice { .. } => (kind != FileType::CharacterDevice).then_some("is no device"),
             Kind::BlockDevice { .. } => (kind != FileType::BlockDevice).then_some("is no device"),
             Kind::Fifo => (kind != FileType::Fifo).then_some("is no pipe"),

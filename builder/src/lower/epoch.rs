@@ -1,0 +1,111 @@
+//! `SOURCE_DATE_EPOCH` that names where the time comes from, as BuildKit reads it: `context`, a named context, or a stage
+//! that does nothing but add one repository. A repository gives the time of its commit; a directory gives none.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::{LowerOptions, NamedContext, args, at};
+use crate::context::git::GitSource;
+use crate::dockerfile::ast::{Add, CopySource as Written, Dockerfile, InstructionKind, Stage};
+use crate::dockerfile::expand::{Scope, expand};
+use crate::dockerfile::globals::Globals;
+use crate::dockerfile::{Span, Word};
+use crate::error::Result;
+
+pub(super) const NAME: &str = "SOURCE_DATE_EPOCH";
+
+/// The options with the time in place of the name of a source, and that time in seconds. Options that name none stay as
+/// they are, and nobody is asked.
+pub(super) async fn resolved<'o>(
+    dockerfile: &Dockerfile,
+    options: &'o LowerOptions,
+) -> Result<(Cow<'o, LowerOptions>, Option<i64>)> {
+    let unchanged = (Cow::Borrowed(options), None);
+    let Some(platform) = options.platforms.first() else { return Ok(unchanged) };
+    let globals = args::globals(dockerfile, options, platform, None)?;
+    let value = options.build_args.get(NAME).map(String::as_str).or_else(|| globals.value(NAME));
+    let Some(name) = value.filter(|text| !text.is_empty() && text.parse::<i64>().is_err()) else {
+        return Ok(unchanged);
+    };
+    let time = match source(dockerfile, options, &globals, name)? {
+        Some(git) => {
+            let commit = git.commit().await?;
+            Some(git.commit_time(&commit).await?)
+        }
+        None => None,
+    };
+    let mut options = options.clone();
+    options.build_args.insert(NAME.to_owned(), time.map(|time| time.to_string()).unwrap_or_default());
+    Ok((Cow::Owned(options), time))
+}
+
+/// The repository that a name means; `None` for a source without a time.
+fn source(
+    dockerfile: &Dockerfile,
+    options: &LowerOptions,
+    globals: &Globals,
+    name: &str,
+) -> Result<Option<GitSource>> {
+    let context = if name == "context" { "" } else { &name.to_lowercase() };
+    match options.contexts.get(context) {
+        Some(NamedContext::Git(git)) => return Ok(Some(git.clone())),
+        Some(_) => return Ok(None),
+        None if context.is_empty() => return Ok(None),
+        None => {}
+    }
+    let named = |stage: &&Stage| stage.name_word.as_ref().is_some_and(|word| word.text.eq_ignore_ascii_case(name));
+    match dockerfile.stages.iter().find(named) {
+        Some(stage) => of_stage(stage, globals, dockerfile.directives.escape).map(Some),
+        None => {
+            let declared = globals.declaration(NAME).and_then(|declared| declared.declaration.default.as_ref());
+            let span = declared.map(|default| default.span).unwrap_or_default();
+            Err(at(span, format!("invalid {NAME}: `{name}` is no number of seconds, no context and no stage")))
+        }
+    }
+}
+
+/// The repository of a stage that adds one and does nothing else.
+fn of_stage(stage: &Stage, globals: &Globals, escape: char) -> Result<GitSource> {
+    let wrong = |span: Span, reason: &str| {
+        at(span, format!("a stage that {NAME} names consists of `FROM scratch` and one ADD of a repository: {reason}"))
+    };
+    let mut values: BTreeMap<&str, String> = BTreeMap::new();
+    let text = |word: &Word, values: &BTreeMap<&str, String>| {
+        let lookup = |name: &str| values.get(name).cloned().or_else(|| globals.value(name).map(str::to_owned));
+        let expanded = expand(&word.text, escape, &Scope { lookup: &lookup });
+        expanded.map(|word| word.text).map_err(|error| at(word.span, format!("cannot expand `{word}`: {error}")))
+    };
+    if text(&stage.image, &values)? != "scratch" {
+        return Err(wrong(stage.from_span, "it begins with an image"));
+    }
+    let mut found = None;
+    for instruction in &stage.instructions {
+        match &instruction.kind {
+            InstructionKind::Arg(declarations) => {
+                for declaration in declarations {
+                    let given = globals.value(&declaration.name).map(str::to_owned);
+                    let default = || declaration.default.as_ref().map(|word| text(word, &values)).transpose();
+                    if let Some(value) = given.map_or_else(default, |given| Ok(Some(given)))? {
+                        values.insert(&declaration.name, value);
+                    }
+                }
+            }
+            InstructionKind::Add(add) if found.is_none() => {
+                let [Written::Path(address)] = add.sources.as_slice() else {
+                    return Err(wrong(instruction.span, "it adds several sources"));
+                };
+                let git = GitSource::parse(&text(address, &values)?)
+                    .ok_or_else(|| wrong(address.span, "what it adds is no git repository"))?;
+                found = Some(with_flags(git.map_err(|error| at(address.span, error.to_string()))?, add));
+            }
+            InstructionKind::Add(_) => return Err(wrong(instruction.span, "it has a second ADD")),
+            other => return Err(wrong(instruction.span, &format!("it has a {}", other.name()))),
+        }
+    }
+    found.ok_or_else(|| wrong(stage.from_span, "it adds nothing"))
+}
+
+fn with_flags(mut git: GitSource, add: &Add) -> GitSource {
+    git.checksum = add.checksum.as_ref().map(|word| word.text.clone()).or(git.checksum);
+    git
+}
