@@ -143,7 +143,10 @@ fn variables(before: &str) -> BTreeSet<String> {
             let text = fs::read_to_string(entry.path()).unwrap();
             let text = text.split("#[cfg(test)]").next().unwrap();
             for (at, _) in text.match_indices(before) {
-                let rest = text[at + before.len()..].trim_start_matches('"');
+                let rest = &text[at + before.len()..];
+                // A name behind a constant is not one of a variable.
+                let rest = if before == "RBUILD_" { Some(rest) } else { rest.strip_prefix('"') };
+                let Some(rest) = rest else { continue };
                 let end = rest.find(|c: char| !c.is_ascii_uppercase() && c != '_').unwrap_or(rest.len());
                 found.insert(format!("{}{}", if before == "RBUILD_" { before } else { "" }, &rest[..end]));
             }
