@@ -225,7 +225,7 @@ impl GitSource {
     /// Puts the files of `commit` below `directory` (empty, existing) and says where they are.
     pub async fn checkout(&self, commit: &str, directory: &Path) -> Result<PathBuf, GitError> {
         let at = Some(directory);
-        self.bring(commit, directory, &[]).await?;
+        self.bring(commit, directory).await?;
         self.git(at, "checkout", &["checkout", "-q", "--detach", commit]).await?;
         if self.submodules {
             let update = ["submodule", "-q", "update", "--init", "--recursive"];
@@ -251,10 +251,11 @@ impl GitSource {
         Ok(directory.to_owned())
     }
 
-    /// When `commit` was made, in seconds since 1970. Fetches the commit, and of servers that can do so nothing else.
+    /// When `commit` was made, in seconds since 1970. Fetches the commit with its files: without them git would ask for
+    /// each that it looks for, and servers that only have files would be asked without end.
     pub(crate) async fn commit_time(&self, commit: &str) -> Result<i64, GitError> {
         let place = tempfile::tempdir().map_err(GitError::Program)?;
-        self.bring(commit, place.path(), &["--filter=tree:0"]).await?;
+        self.bring(commit, place.path()).await?;
         self.time(commit, place.path()).await
     }
 
@@ -264,11 +265,11 @@ impl GitSource {
     }
 
     /// Makes a repository in `directory` (empty, existing) that has `commit`.
-    async fn bring(&self, commit: &str, directory: &Path, options: &[&str]) -> Result<(), GitError> {
+    async fn bring(&self, commit: &str, directory: &Path) -> Result<(), GitError> {
         let at = Some(directory);
         self.git(at, "init", &["init", "-q", "."]).await?;
         self.git(at, "remote", &["remote", "add", "origin", &self.remote]).await?;
-        let one = [&["fetch", "-q", "--depth", "1"], options, &["origin", commit]].concat();
+        let one = ["fetch", "-q", "--depth", "1", "origin", commit];
         if self.git(at, "fetch", &one).await.is_err() {
             // Servers may refuse single commits; then everything comes.
             let all = ["fetch", "-q", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"];

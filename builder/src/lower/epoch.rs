@@ -53,13 +53,18 @@ fn source(
         None if context.is_empty() => return Ok(None),
         None => {}
     }
-    let named = |stage: &&Stage| stage.name_word.as_ref().is_some_and(|word| word.text.eq_ignore_ascii_case(name));
+    let named =
+        |stage: &&Stage| stage.name_word.as_ref().is_some_and(|word| word.text.eq_ignore_ascii_case(name));
     match dockerfile.stages.iter().find(named) {
         Some(stage) => of_stage(stage, globals, dockerfile.directives.escape).map(Some),
         None => {
-            let declared = globals.declaration(NAME).and_then(|declared| declared.declaration.default.as_ref());
+            let declared =
+                globals.declaration(NAME).and_then(|declared| declared.declaration.default.as_ref());
             let span = declared.map(|default| default.span).unwrap_or_default();
-            Err(at(span, format!("invalid {NAME}: `{name}` is no number of seconds, no context and no stage")))
+            Err(at(
+                span,
+                format!("invalid {NAME}: `{name}` is no number of seconds, no context and no stage"),
+            ))
         }
     }
 }
@@ -67,13 +72,21 @@ fn source(
 /// The repository of a stage that adds one and does nothing else.
 fn of_stage(stage: &Stage, globals: &Globals, escape: char) -> Result<GitSource> {
     let wrong = |span: Span, reason: &str| {
-        at(span, format!("a stage that {NAME} names consists of `FROM scratch` and one ADD of a repository: {reason}"))
+        at(
+            span,
+            format!(
+                "a stage that {NAME} names consists of `FROM scratch` and one ADD of a repository: {reason}"
+            ),
+        )
     };
     let mut values: BTreeMap<&str, String> = BTreeMap::new();
     let text = |word: &Word, values: &BTreeMap<&str, String>| {
-        let lookup = |name: &str| values.get(name).cloned().or_else(|| globals.value(name).map(str::to_owned));
+        let lookup =
+            |name: &str| values.get(name).cloned().or_else(|| globals.value(name).map(str::to_owned));
         let expanded = expand(&word.text, escape, &Scope { lookup: &lookup });
-        expanded.map(|word| word.text).map_err(|error| at(word.span, format!("cannot expand `{word}`: {error}")))
+        expanded
+            .map(|word| word.text)
+            .map_err(|error| at(word.span, format!("cannot expand `{word}`: {error}")))
     };
     if text(&stage.image, &values)? != "scratch" {
         return Err(wrong(stage.from_span, "it begins with an image"));

@@ -44,6 +44,12 @@ impl Solver {
         if let Some(known) = self.known(id, key).await? {
             return Ok(stacked(below, known, true));
         }
+        // The directory has the time of its making: where two processes made one each, all that follows would be two.
+        let store = inner.around.store.clone();
+        let _lock = task::blocking(move || Ok(store.lock(record::SPACE, &key)?)).await?;
+        if let Some(known) = self.known(id, key).await? {
+            return Ok(stacked(below, known, true));
+        }
         self.missed(id, self.workdir_inputs(id, op, &below));
         if self.form(id) == Form::Tree {
             self.commands_can_run().await?;

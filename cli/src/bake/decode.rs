@@ -140,7 +140,10 @@ impl Group {
             Fault::at(&attribute.source, place, format!("`{}` of a group: {reason}", attribute.name))
         };
         match attribute.name.as_str() {
-            "targets" => self.targets = texts(value).map_err(wrong)?,
+            "targets" => {
+                self.targets = texts(value).map_err(wrong)?;
+                self.place = Some((attribute.source.clone(), place));
+            }
             "description" => {
                 self.description = Some(value.to_text().map_err(wrong)?).filter(|text| !text.is_empty());
             }

@@ -192,8 +192,8 @@ impl<'a> Definitions<'a> {
                 Some(group) => group.targets.extend(targets),
                 None => groups.push(Group {
                     name: block.label.clone(),
-                    description: None,
                     targets: targets.collect(),
+                    ..Group::default()
                 }),
             }
         }

@@ -39,7 +39,13 @@ pub(crate) fn select(config: &Config, words: &[String], given: &Given<'_>) -> Re
         let (targets, groups) = resolver.expanded(name);
         for target in targets {
             if !selection.targets.contains_key(&target) {
-                selection.targets.insert(target.clone(), resolver.resolve(&target)?);
+                let named = |group: &&Group| groups.contains(&group.name) && group.targets.contains(&target);
+                let place = config.groups.iter().find(named).and_then(|group| group.place.as_ref());
+                let resolved = resolver.resolve(&target).map_err(|fault| match place {
+                    Some((source, span)) => fault.or_at(source, *span),
+                    None => fault,
+                });
+                selection.targets.insert(target.clone(), resolved?);
             }
         }
         for group in groups {

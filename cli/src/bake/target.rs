@@ -17,13 +17,16 @@ pub(crate) struct Config {
 }
 
 /// Targets under one name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Group {
     #[serde(skip)]
     pub(crate) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) description: Option<String>,
     pub(crate) targets: Vec<String>,
+    /// Where its targets stand.
+    #[serde(skip)]
+    pub(crate) place: Option<(Source, Span)>,
 }
 
 /// A build. The fields stand in the order in which `--print` shows them.

@@ -36,6 +36,10 @@ pub(super) async fn run(context: &Context, args: BakeArgs) -> Result<()> {
     if args.print {
         return print(&format!("{}\n", printed::json(&selection)));
     }
+    if selection.targets.is_empty() {
+        tell("there is nothing to build");
+        return Ok(());
+    }
     let mut builds = BTreeMap::new();
     for (name, target) in &selection.targets {
         builds.insert(name.clone(), settings::bake::build(target, &args, &context.environment)?);

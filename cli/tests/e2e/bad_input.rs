@@ -46,7 +46,7 @@ fn command_lines_that_ask_for_something_wrong() {
         lab.write("Dockerfile", "FROM scratch\n");
         for (words, names) in [
             (&["-t", "App:1.0", "."][..], "App:1.0"),
-            (&["--sbom=true", "."], "--sbom"),
+            (&["--attest", "type=nothing", "."], "nothing"),
             (&["--no-such-flag", "."], "--no-such-flag"),
             (&["--output", "type=nothing", "."], "nothing"),
             (&["--platform", "linux/am d64", "."], "linux/am d64"),

@@ -123,3 +123,18 @@ fn an_archive_is_a_context() {
         assert_eq!(lab.answer(&["cat", "piped:1", "/file"]), "content");
     });
 }
+
+#[test]
+fn base_images_come_from_a_mirror_that_the_line_names() {
+    as_caller(&[], |lab| {
+        lab.write("Dockerfile", "FROM busybox:1\nRUN true\n");
+        let mirror = ["--registry-mirror", lab.registry.address()];
+        for more in [&["--skip-default-registry-fallback"][..], &[]] {
+            let words = [&["kaniko", "--context=.", "--no-push"][..], &mirror, more].concat();
+            let mut command = lab.command(&words);
+            let store = lab.path(if more.is_empty() { "home/one" } else { "home/two" });
+            let output = command.env_remove("RBUILD_DAEMON_JSON").env("RBUILD_ROOT", store).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    });
+}

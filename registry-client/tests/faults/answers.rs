@@ -7,6 +7,7 @@ use layer_store::{Descriptor, Digest, Manifest};
 use registry_client::testing::{Access, Action, Fault, TestRegistry};
 use registry_client::{Error, PushRequest};
 
+use crate::credentials::bearer;
 use crate::platform;
 use crate::support::{Image, client, reference, store};
 

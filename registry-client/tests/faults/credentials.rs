@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use layer_store::manifest::media_type;
 use layer_store::{Descriptor, Digest};
+use registry_client::PushRequest;
 use registry_client::testing::{Access, Action, Fault, TestRegistry};
-use registry_client::{Error, PushRequest};
 
 use crate::platform;
 use crate::support::{Image, client, reference, store};
 
-fn bearer(lifetime: u64, anonymous_pull: bool) -> Access {
+pub(crate) fn bearer(lifetime: u64, anonymous_pull: bool) -> Access {
     Access::Bearer {
         user: "jane".to_owned(),
         password: "secret".to_owned(),

@@ -13,7 +13,6 @@ use std::time::Duration;
 use layer_store::Platform;
 use registry_client::Error;
 
-
 /// What a scenario ends with.
 enum Expect {
     /// Everything is there.

@@ -173,8 +173,8 @@ async fn pulls() {
         ),
         (
             "a manifest has no end",
-            manifests(Action::Append(vec![b' '; 9 << 20])),
-            Fails("more than 8388608 bytes"),
+            manifests(Action::Append(vec![b' '; 17 << 20])),
+            Fails("more than 16777216 bytes"),
         ),
         (
             "a manifest is missing",
@@ -198,7 +198,7 @@ async fn pulls() {
                 200,
                 "{\"schemaVersion\":2,\"config\":{\"mediaType\":\"a\",\"digest\":\"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\",\"size\":99999999999},\"layers\":[]}",
             )),
-            Fails("more than 8388608 bytes"),
+            Fails("more than 16777216 bytes"),
         ),
         // Authorisation.
         ("401 without a challenge", always(Action::status(401, "")), Fails("401")),

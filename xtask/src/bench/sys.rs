@@ -1,10 +1,10 @@
 //! What the standard library does not offer: a wait that tells what the child cost, and what it has in memory.
 
-use std::{fs, io};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc;
 use std::time::Duration;
+use std::{fs, io};
 
 /// How often a child's memory is looked at.
 const LOOK: Duration = Duration::from_millis(2);

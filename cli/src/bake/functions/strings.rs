@@ -81,7 +81,7 @@ fn title(text: &str) -> String {
     let mut before = ' ';
     text.chars()
         .map(|one| {
-            let first = !before.is_alphanumeric() && before != '\'';
+            let first = !before.is_alphanumeric() && before != '_';
             before = one;
             if first { one.to_uppercase().to_string() } else { one.to_string() }
         })

@@ -1,0 +1,5 @@
+group "default" {
+  targets = ["web", "db"]
+}
+target "web" {}
+target "dbs" {}
