@@ -14,7 +14,7 @@ mod tty;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
-use builder::{Event, Reporter};
+use builder::{Event, Reporter, Silent};
 
 pub(crate) use ci::{Annotation, Ci};
 pub(crate) use journal::{End, Ending, Journal, LayerRecord, Recorder, StepRecord};
@@ -74,13 +74,6 @@ pub(crate) fn terminal(term: Option<&str>) -> bool {
 pub(crate) trait Renderer: Reporter {
     /// The build is over; nothing is drawn after this.
     fn finish(&self) {}
-}
-
-/// Shows nothing.
-struct Silent;
-
-impl Reporter for Silent {
-    fn event(&self, _: Event) {}
 }
 
 impl Renderer for Silent {}

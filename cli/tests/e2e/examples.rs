@@ -1,7 +1,7 @@
 //! The examples of the library crates, run as their readers would.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -23,6 +23,9 @@ fn examples() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
         let profile = PathBuf::from(env!("CARGO_BIN_EXE_rbuild")).parent().unwrap().to_owned();
+        if are_new(&profile.join("examples")) {
+            return profile.join("examples");
+        }
         let built = profile.join("examples");
         if ["build_image", "copy_image", "remote_file"].iter().all(|name| built.join(name).exists()) {
             return built;
@@ -37,6 +40,18 @@ fn examples() -> PathBuf {
         built
     };
     BUILT.get_or_init(build).clone()
+}
+
+/// Whether every example is there, and younger than all that it is made of.
+fn are_new(examples: &Path) -> bool {
+    let age = |path: &Path| fs::metadata(path).and_then(|about| about.modified()).ok();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let sources = ["layer-store", "registry-client", "builder"].iter().flat_map(|name| {
+        WalkDir::new(root.join(name)).into_iter().filter_map(Result::ok).filter_map(|file| age(file.path()))
+    });
+    let newest = sources.max();
+    let all = ["build_image", "copy_image", "remote_file", "archive_files"];
+    all.iter().all(|name| age(&examples.join(name)) > newest)
 }
 
 #[test]
