@@ -23,11 +23,8 @@ fn examples() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
         let profile = PathBuf::from(env!("CARGO_BIN_EXE_rbuild")).parent().unwrap().to_owned();
-        if are_new(&profile.join("examples")) {
-            return profile.join("examples");
-        }
         let built = profile.join("examples");
-        if ["build_image", "copy_image", "remote_file"].iter().all(|name| built.join(name).exists()) {
+        if are_new(&built) {
             return built;
         }
         let mut cargo = Command::new(env!("CARGO"));
