@@ -23,8 +23,8 @@ use crate::report::Transfer;
 use crate::sink::Sink;
 use crate::transport::{Answer, HostState, backoff};
 
-/// One range. Sixteen of them in memory are 40 MiB; a round trip of 50 ms costs a third of one at 20 MB/s.
-const RANGE: u64 = 5 << 19;
+/// One range. Fifteen of them in memory are 30 MiB; a round trip of 50 ms costs a third of one at 20 MB/s.
+const RANGE: u64 = 2 << 20;
 /// Less than this is soon there in any case.
 const WORTHWHILE: u64 = 24 << 20;
 /// After so long, the speed of a connection is known well enough.

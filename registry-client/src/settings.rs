@@ -58,7 +58,7 @@ impl Default for ClientSettings {
             longest_wait: Duration::from_secs(30),
             downloads: 4,
             uploads: 4,
-            ranges: 8,
+            ranges: 10,
         }
     }
 }

@@ -32,8 +32,8 @@ use crate::hosts::{Endpoint, HostCertificates, Role, authority_of};
 use crate::report::{Reporter, Transfer};
 use crate::settings::ClientSettings;
 
-/// Ranges of large blobs that one host is asked for at once; each takes 2.5 MiB of memory.
-const RANGES_AT_ONCE: usize = 16;
+/// Ranges of large blobs that one host is asked for at once; each takes 2 MiB of memory.
+const RANGES_AT_ONCE: usize = 15;
 const MOST_REDIRECTS: usize = 10;
 /// A host that broke down is left alone for so long: a mirror for the rest of any run, an upstream that has mirrors for
 /// a moment.
