@@ -4,11 +4,12 @@
 //! Both work as root on stores of their own and keep their results; buildah with `--layers --isolation chroot`, which is
 //! its fastest way.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use xtask::registry::Registry;
 use xtask::{base_image, mirror, packages, target_directory};
 
@@ -40,6 +41,8 @@ struct Bench {
     rbuild: PathBuf,
     place: tempfile::TempDir,
     registry: Registry,
+    /// How many stores were begun.
+    stores: Cell<usize>,
 }
 
 /// Runs it: some minutes, as root, with 2 GB of disk.
@@ -56,7 +59,7 @@ pub(super) fn run() -> Result<Report> {
     base_image::push_debian(registry.address(), &tar)?;
     let place = tempfile::Builder::new().prefix("rbuild-bench-").tempdir()?;
     mirror::daemon_json(place.path(), registry.address())?;
-    let bench = Bench { rbuild: release()?, place, registry };
+    let bench = Bench { rbuild: release()?, place, registry, stores: Cell::new(0) };
     bench.project(&tar)?;
 
     let mut lines = Vec::new();
@@ -123,10 +126,7 @@ impl Bench {
     }
 
     fn ours(&self, cold: bool, push: bool) -> Result<Command> {
-        let store = self.path("store");
-        if cold && store.exists() {
-            fs::remove_dir_all(&store).context("cannot remove the store")?;
-        }
+        let store = self.store("store", cold);
         let mut command = Command::new(&self.rbuild);
         command.arg("build").args(["-t", &self.name(cold, "ours")]).args(push.then_some("--push"));
         command.args(["--progress", "none", "."]).current_dir(self.path("project"));
@@ -135,15 +135,7 @@ impl Bench {
     }
 
     fn theirs(&self, cold: bool, push: bool) -> Result<Command> {
-        let places = [self.path("buildah"), self.path("buildah-run")];
-        if cold && places[0].exists() {
-            // It removes its own mounts and stores.
-            let status = self.buildah(&places).args(["rm", "--all"]).status()?;
-            let status_images = self.buildah(&places).args(["rmi", "--all", "--force"]).status()?;
-            if !status.success() || !status_images.success() {
-                bail!("buildah cannot remove its images");
-            }
-        }
+        let places = [self.store("buildah", cold), self.path("buildah-run")];
         let conf = self.path("registries.conf");
         let address = self.registry.address();
         fs::write(
@@ -173,6 +165,15 @@ impl Bench {
         command.arg("--root").arg(&places[0]).arg("--runroot").arg(&places[1]);
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         command
+    }
+
+    /// A place for what a builder keeps: a new one for each cold build, and then the last. None is removed before the end,
+    /// since ext4 looks past every file that was removed a moment ago when it makes one, which takes longer than a build.
+    fn store(&self, name: &str, cold: bool) -> PathBuf {
+        self.stores.set(self.stores.get() + usize::from(cold));
+        let newest = (0..=self.stores.get()).rev().map(|number| self.path(&format!("{name}-{number}")));
+        let mut newest = newest.filter(|place| cold || place.exists());
+        newest.next().unwrap_or_else(|| self.path(name))
     }
 
     /// A cold push goes to a repository that nobody has pushed to.
