@@ -205,8 +205,7 @@ impl Engine {
             };
             let begun = std::time::Instant::now();
             self.reporter.event(Event::StepStarted { step, name: name.to_owned() });
-            let holds = matches!(output, Output::Registry | Output::Oci { .. });
-            if request.attestations.is_wanted() && !holds {
+            if request.attestations.is_wanted() && !output.holds_attestations() {
                 let message = format!("{name} leaves the attestations out: it has no place for them");
                 self.reporter.event(Event::Warning { message });
             }

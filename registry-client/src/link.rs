@@ -10,8 +10,10 @@ fn next_of_line(line: &str) -> Option<String> {
     while let Some(start) = rest.find('<') {
         let (target, after) = rest[start + 1..].split_once('>')?;
         let end = end_of_link(after);
-        if after[..end].split(';').any(is_next) {
-            return Some(target.trim().to_owned());
+        let target = target.trim();
+        // No address has such a character: who follows it would follow another one than was written.
+        if !target.contains(char::is_control) && after[..end].split(';').any(is_next) {
+            return Some(target.to_owned());
         }
         rest = &after[end..];
     }
@@ -65,5 +67,6 @@ mod tests {
         check("", None);
         check("</x", None);
         check("/x; rel=next", None);
+        check("</x\ry>; rel=next", None);
     }
 }

@@ -31,8 +31,10 @@ const COVERAGE: [&str; 6] = [
 
 /// Seconds of a target where nothing is said.
 const SECONDS: u64 = 60;
-/// Seconds of a target among the tests.
-const BRIEFLY: u64 = 10;
+/// Runs of a target among the tests, always the same ones, and the seconds that they may take at most: a test that fails
+/// once in a while fails those who changed something else. To look for what is new, run `cargo xtask fuzz`.
+const BRIEFLY: [&str; 2] = ["-seed=1", "-runs=60000"];
+const BRIEFLY_SECONDS: u64 = 20;
 
 /// `cargo xtask fuzz [TARGET] [--seconds N]`
 pub(crate) fn run(words: &[String]) -> Result<()> {
@@ -52,13 +54,13 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     TARGETS
         .iter()
         .filter(|(name, _)| target.is_none_or(|wanted| wanted == *name))
-        .try_for_each(|(name, seeds)| fuzz(name, seeds, seconds))
+        .try_for_each(|(name, seeds)| fuzz(name, seeds, seconds, &[]))
 }
 
 /// All targets, each for some seconds: that they build, and that nothing lies near what the cases show.
 pub(crate) fn briefly() -> Result<()> {
     build()?;
-    TARGETS.iter().try_for_each(|(name, seeds)| fuzz(name, seeds, BRIEFLY))
+    TARGETS.iter().try_for_each(|(name, seeds)| fuzz(name, seeds, BRIEFLY_SECONDS, &BRIEFLY))
 }
 
 fn build() -> Result<()> {
@@ -75,13 +77,19 @@ fn build() -> Result<()> {
     packages::run(&mut cargo)
 }
 
-fn fuzz(name: &str, seeds: &[&str], seconds: u64) -> Result<()> {
-    println!("fuzzing {name} for {seconds} s");
-    let corpus = made(directory().join("corpus").join(name))?;
+fn fuzz(name: &str, seeds: &[&str], seconds: u64, options: &[&str]) -> Result<()> {
+    println!("fuzzing {name} for {seconds} s at most");
+    // What earlier runs found would change the runs that are to be the same.
+    let found = if options.is_empty() { "corpus" } else { "corpus-of-tests" };
+    let corpus = directory().join(found).join(name);
+    if !options.is_empty() && corpus.exists() {
+        fs::remove_dir_all(&corpus)?;
+    }
+    let corpus = made(corpus)?;
     let crashes = made(directory().join("crashes").join(name))?;
     let mut command = std::process::Command::new(directory().join(host()).join("release").join(name));
     command.arg(format!("-max_total_time={seconds}")).args(["-timeout=20", "-rss_limit_mb=2048"]);
-    command.args(["-max_len=4096", "-verbosity=0", "-print_final_stats=1"]);
+    command.args(options).args(["-max_len=4096", "-verbosity=0", "-print_final_stats=1"]);
     command.arg(format!("-artifact_prefix={}/", crashes.display()));
     // What is new goes into the first folder; the others are only read.
     command.arg(corpus).args(seeds).current_dir(repository());

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::{LowerOptions, NamedContext, args, at};
 use crate::context::git::GitSource;
-use crate::dockerfile::ast::{Add, CopySource as Written, Dockerfile, InstructionKind, Stage};
+use crate::dockerfile::ast::{Add, CopySource as Written, Dockerfile, Instruction, InstructionKind, Stage};
 use crate::dockerfile::expand::{Scope, expand};
 use crate::dockerfile::globals::Globals;
 use crate::dockerfile::{Span, Word};
@@ -22,6 +22,13 @@ pub(super) async fn resolved<'o>(
 ) -> Result<(Cow<'o, LowerOptions>, Option<i64>)> {
     let unchanged = (Cow::Borrowed(options), None);
     let Some(platform) = options.platforms.first() else { return Ok(unchanged) };
+    let is_declared = |instruction: &Instruction| match &instruction.kind {
+        InstructionKind::Arg(declarations) => declarations.iter().any(|declared| declared.name == NAME),
+        _ => false,
+    };
+    if !options.build_args.contains_key(NAME) && !dockerfile.meta_args.iter().any(is_declared) {
+        return Ok(unchanged);
+    }
     let globals = args::globals(dockerfile, options, platform, None)?;
     let value = options.build_args.get(NAME).map(String::as_str).or_else(|| globals.value(NAME));
     let Some(name) = value.filter(|text| !text.is_empty() && text.parse::<i64>().is_err()) else {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use layer_store::layer::Origin;
+use layer_store::layer::{KnownBlob, Origin};
 use layer_store::manifest::media_type;
 use layer_store::{Descriptor, Digest, ImageConfig, Manifest, Platform, Store};
 use registry_client::Reference;
@@ -78,18 +78,17 @@ pub(crate) fn remember_remote(store: &Store, layer: &Digest, remote: &RemoteBlob
 
 /// A blob of the layer that a registry has. One that nobody has read here is good enough while the layer is not here
 /// and nobody claims another one: whoever names the layer means it. Two that differ have to be told apart by reading.
-pub(crate) fn elsewhere(store: &Store, layer: &Digest) -> Result<Option<Descriptor>> {
-    let known = store.blob_records(layer)?;
+pub(crate) fn elsewhere(store: &Store, layer: &Digest, known: Vec<KnownBlob>) -> Option<Descriptor> {
     let (claims, checked): (Vec<_>, Vec<_>) = known
         .into_iter()
         .filter(|known| origin(&known.descriptor).is_some())
         .partition(|known| known.made_by == Origin::Claimed);
     if let Some(known) = checked.into_iter().next_back() {
-        return Ok(Some(known.descriptor));
+        return Some(known.descriptor);
     }
     match <[_; 1]>::try_from(claims) {
-        Ok([claim]) if !store.has_bytes(layer) => Ok(Some(claim.descriptor)),
-        _ => Ok(None),
+        Ok([claim]) if !store.has_bytes(layer) => Some(claim.descriptor),
+        _ => None,
     }
 }
 
@@ -101,10 +100,11 @@ pub(crate) fn pack(store: &Arc<Store>, image: &ImageLayers, packing: Packing, lo
     let mut origins = BTreeMap::new();
     let mut layers = Vec::with_capacity(image.diff_ids.len());
     for diff_id in &image.diff_ids {
-        let mut remote = elsewhere(store, diff_id)?;
-        for blob in store.known_blobs(diff_id)? {
-            origins.extend(origin(&blob).map(|origin| (blob.digest, origin)));
+        let known = store.blob_records(diff_id)?;
+        for KnownBlob { descriptor, .. } in &known {
+            origins.extend(origin(descriptor).map(|origin| (descriptor.digest, origin)));
         }
+        let mut remote = elsewhere(store, diff_id, known);
         if let Some(Offer { place: CachePlace::Registry(place), record, .. }) = image.offers.get(diff_id)
             && remote.is_none()
         {

@@ -48,6 +48,14 @@ pub enum Output {
     Registry,
 }
 
+impl Output {
+    /// Whether what says something about an image can stand beside it there.
+    #[must_use]
+    pub fn holds_attestations(&self) -> bool {
+        matches!(self, Self::Registry | Self::Oci { .. })
+    }
+}
+
 /// A file, or standard output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {

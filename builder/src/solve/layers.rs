@@ -112,9 +112,10 @@ impl Layers {
         if local {
             return self.tars(layers).await;
         }
-        let mut wanted = Vec::new();
+        let (store, mut wanted) = (&self.inner.store, Vec::new());
         for layer in layers {
-            if self.offered(layer).is_none() && crate::output::elsewhere(&self.inner.store, layer)?.is_none()
+            if self.offered(layer).is_none()
+                && crate::output::elsewhere(store, layer, store.blob_records(layer)?).is_none()
             {
                 wanted.push(*layer);
             }

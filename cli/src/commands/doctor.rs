@@ -3,6 +3,7 @@
 use builder::sandbox::{
     Diagnosis, Failure as Refusal, Isolation, Report, Rung, SandboxSettings, Verdict, doctor,
 };
+use layer_store::Store;
 use layer_store::store::Durability;
 use serde_json::{Value, json};
 
@@ -14,12 +15,7 @@ use crate::failure::{Failure, Result};
 pub(super) async fn run(context: &Context, args: &DoctorArgs) -> Result<()> {
     // The store's filesystem decides whether overlay works, so it has to be there.
     let store = context.store()?;
-    let diagnosis = doctor(SandboxSettings {
-        store_root: store.root().to_owned(),
-        isolation: Isolation::Auto,
-        durability: Durability::Full,
-    })
-    .await;
+    let diagnosis = diagnose(&store).await;
     let root = store.root().display().to_string();
     if args.format == "text" {
         return print(&describe(&diagnosis, &root));
@@ -27,6 +23,12 @@ pub(super) async fn run(context: &Context, args: &DoctorArgs) -> Result<()> {
     let text =
         serde_json::to_string_pretty(&as_json(&diagnosis, &root)).map_err(|error| Failure::of(&error))?;
     print(&format!("{text}\n"))
+}
+
+/// What a build that keeps its results in `store` gets here.
+pub(super) async fn diagnose(store: &Store) -> Diagnosis {
+    let (store_root, isolation) = (store.root().to_owned(), Isolation::Auto);
+    doctor(SandboxSettings { store_root, isolation, durability: Durability::Full }).await
 }
 
 /// What `--format json` prints. `docs/isolation.md` lists the fields; they stay what they are.

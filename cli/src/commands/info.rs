@@ -3,13 +3,12 @@
 use std::fmt::Display;
 use std::thread::available_parallelism;
 
-use builder::sandbox::{Isolation, Rung, SandboxSettings, doctor};
+use builder::sandbox::Rung;
 use layer_store::Platform;
-use layer_store::store::Durability;
 use registry_client::ClientSettings;
 use serde_json::{Value, json};
 
-use super::{Context, print};
+use super::{Context, doctor, print};
 use crate::args::store::InfoArgs;
 use crate::failure::{Failure, Result};
 use crate::{builds, catalog, settings, size, template};
@@ -27,12 +26,7 @@ pub(super) async fn run(context: &Context, args: &InfoArgs) -> Result<()> {
 /// Docker's field names, where it has the field.
 async fn facts(context: &Context) -> Result<Value> {
     let store = context.store()?;
-    let diagnosis = doctor(SandboxSettings {
-        store_root: store.root().to_owned(),
-        isolation: Isolation::Auto,
-        durability: Durability::Full,
-    })
-    .await;
+    let diagnosis = doctor::diagnose(&store).await;
     let client = settings::client_settings(&context.global, &context.environment)?;
     let machine = rustix::system::uname();
     let memory = rustix::system::sysinfo();

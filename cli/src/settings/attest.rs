@@ -40,8 +40,8 @@ pub(super) fn read(args: &BuildArgs, outputs: &[Output], as_artifact: bool) -> R
                 .hint("it is `index`, `artifact` or `referrers`"));
         }
     };
-    let holds = |output: &Output| matches!(output, Output::Registry | Output::Oci { .. });
-    if attestations.is_wanted() && attestations.storage == Storage::Referrers && !outputs.iter().any(holds) {
+    let has_place = outputs.iter().any(Output::holds_attestations);
+    if attestations.is_wanted() && attestations.storage == Storage::Referrers && !has_place {
         return Err(Failure::usage("`--attest-storage=referrers` has no place for what refers to the image")
             .hint("add `--push` or `--output type=oci,dest=FILE`; without them the store keeps attestations in an index"));
     }

@@ -41,8 +41,9 @@ struct Bench {
     rbuild: PathBuf,
     place: tempfile::TempDir,
     registry: Registry,
-    /// How many stores were begun.
-    stores: Cell<usize>,
+    /// How many stores each builder has begun.
+    our_stores: Cell<usize>,
+    their_stores: Cell<usize>,
 }
 
 /// Runs it: some minutes, as root, with 2 GB of disk.
@@ -59,7 +60,8 @@ pub(super) fn run() -> Result<Report> {
     base_image::push_debian(registry.address(), &tar)?;
     let place = tempfile::Builder::new().prefix("rbuild-bench-").tempdir()?;
     mirror::daemon_json(place.path(), registry.address())?;
-    let bench = Bench { rbuild: release()?, place, registry, stores: Cell::new(0) };
+    let (our_stores, their_stores) = (Cell::new(0), Cell::new(0));
+    let bench = Bench { rbuild: release()?, place, registry, our_stores, their_stores };
     bench.project(&tar)?;
 
     let mut lines = Vec::new();
@@ -126,7 +128,7 @@ impl Bench {
     }
 
     fn ours(&self, cold: bool, push: bool) -> Result<Command> {
-        let store = self.store("store", cold);
+        let store = self.store("store", &self.our_stores, cold);
         let mut command = Command::new(&self.rbuild);
         command.arg("build").args(["-t", &self.name(cold, "ours")]).args(push.then_some("--push"));
         command.args(["--progress", "none", "."]).current_dir(self.path("project"));
@@ -135,7 +137,7 @@ impl Bench {
     }
 
     fn theirs(&self, cold: bool, push: bool) -> Result<Command> {
-        let places = [self.store("buildah", cold), self.path("buildah-run")];
+        let places = [self.store("buildah", &self.their_stores, cold), self.path("buildah-run")];
         let conf = self.path("registries.conf");
         let address = self.registry.address();
         fs::write(
@@ -169,11 +171,9 @@ impl Bench {
 
     /// A place for what a builder keeps: a new one for each cold build, and then the last. None is removed before the end,
     /// since ext4 looks past every file that was removed a moment ago when it makes one, which takes longer than a build.
-    fn store(&self, name: &str, cold: bool) -> PathBuf {
-        self.stores.set(self.stores.get() + usize::from(cold));
-        let newest = (0..=self.stores.get()).rev().map(|number| self.path(&format!("{name}-{number}")));
-        let mut newest = newest.filter(|place| cold || place.exists());
-        newest.next().unwrap_or_else(|| self.path(name))
+    fn store(&self, name: &str, number: &Cell<usize>, cold: bool) -> PathBuf {
+        number.set(number.get() + usize::from(cold));
+        self.path(&format!("{name}-{}", number.get()))
     }
 
     /// A cold push goes to a repository that nobody has pushed to.
