@@ -10,6 +10,7 @@ use layer_store::{Digest, Platform};
 
 use crate::context::git::GitSource;
 use crate::dockerfile::Span;
+use crate::environment::Environment;
 use crate::resolve::BaseImage;
 use crate::sandbox::Limits;
 
@@ -61,8 +62,8 @@ pub struct Exec {
     pub input: NodeId,
     /// Program and arguments.
     pub argv: Vec<String>,
-    /// `NAME=value`: environment and build arguments.
-    pub env: Vec<String>,
+    /// Environment and build arguments.
+    pub env: Environment,
     /// `NAME=value` that do not count for the cache (proxies).
     pub ambient_env: Vec<String>,
     /// Working directory, absolute.

@@ -17,6 +17,7 @@ pub mod copy;
 pub mod dockerfile;
 pub mod edit;
 pub mod engine;
+pub mod environment;
 pub mod error;
 pub mod event;
 pub mod exchange;

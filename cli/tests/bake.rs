@@ -11,7 +11,7 @@ fn printed(directory: &Path, store: &Path) -> (&'static str, String) {
     let text = fs::read_to_string(directory.join("args")).unwrap_or_default();
     let variable = |line: &&str| !line.starts_with('-') && line.contains('=');
     let words = text.lines().filter(|line| !variable(line)).flat_map(str::split_whitespace);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rbuild"));
+    let mut command = Command::new(xtask::subject::under_test(env!("CARGO_BIN_EXE_rbuild")));
     command.arg("bake").args(words).current_dir(directory).env_clear().env("RBUILD_ROOT", store);
     command.envs(text.lines().filter(variable).map(|line| line.split_once('=').unwrap()));
     let output = command.output().unwrap();

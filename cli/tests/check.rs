@@ -23,7 +23,7 @@ impl Project {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rbuild"));
+        let mut command = Command::new(xtask::subject::under_test(env!("CARGO_BIN_EXE_rbuild")));
         command.args(words).current_dir(self.0.path()).env_clear();
         command.env("HOME", self.0.path()).env("RBUILD_ROOT", self.path("store"));
         command.stdin(Stdio::null());

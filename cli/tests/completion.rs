@@ -9,8 +9,8 @@ fn complete(line: &[&str]) -> Vec<String> {
         _rbuild rbuild "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
         printf '%s\n' "${COMPREPLY[@]}"
     "#;
-    let rbuild = env!("CARGO_BIN_EXE_rbuild");
-    let output = Command::new("bash").args(["-c", script, rbuild]).args(line).output().unwrap();
+    let rbuild = xtask::subject::under_test(env!("CARGO_BIN_EXE_rbuild"));
+    let output = Command::new("bash").args(["-c", script]).arg(rbuild).args(line).output().unwrap();
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
@@ -28,7 +28,10 @@ fn bash_completes_commands_options_and_values() {
 #[test]
 fn other_shells_have_a_script_too() {
     for (shell, sign) in [("zsh", "#compdef rbuild"), ("fish", "complete -c rbuild")] {
-        let output = Command::new(env!("CARGO_BIN_EXE_rbuild")).args(["completion", shell]).output().unwrap();
+        let output = Command::new(xtask::subject::under_test(env!("CARGO_BIN_EXE_rbuild")))
+            .args(["completion", shell])
+            .output()
+            .unwrap();
         let script = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && script.contains(sign), "{shell}");
     }

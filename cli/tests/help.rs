@@ -8,7 +8,7 @@ use std::process::Command;
 
 /// What `rbuild WORDS` prints, at 100 columns, which is where help is cut for everybody.
 fn printed(words: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rbuild"));
+    let mut command = Command::new(xtask::subject::under_test(env!("CARGO_BIN_EXE_rbuild")));
     let output = command.args(words).env_clear().env("COLUMNS", "100").output().unwrap();
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()

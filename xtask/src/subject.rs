@@ -32,7 +32,14 @@ pub fn as_user((uid, gid): (u32, u32), program: &Path) -> Command {
     command
 }
 
-/// The program that was built, at a place that any user may reach: the target directory may lie below a home that
+/// The program that the tests are about: the one that was built with them, or the one that `RBUILD_TEST_BINARY` names.
+/// That shows the same of a release, or asks another builder what it thinks of the conformance cases.
+#[must_use]
+pub fn under_test(built: &str) -> PathBuf {
+    std::env::var_os("RBUILD_TEST_BINARY").map_or_else(|| built.into(), PathBuf::from)
+}
+
+/// That program, at a place that any user may reach: the target directory may lie below a home that
 /// others cannot enter. One copy serves all runs.
 pub fn reachable(built: &Path) -> std::io::Result<PathBuf> {
     if !is_root() {

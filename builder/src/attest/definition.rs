@@ -150,7 +150,7 @@ impl Writer<'_> {
         }
         let mut meta = json!({
             "args": exec.argv.iter().map(|word| self.hidden.text(word)).collect::<Vec<_>>(),
-            "env": exec.env.iter().map(|pair| self.hidden.pair(pair)).collect::<Vec<_>>(),
+            "env": exec.env.pairs().map(|pair| self.hidden.pair(pair)).collect::<Vec<_>>(),
             "cwd": exec.cwd,
         });
         if !exec.user.is_empty() {

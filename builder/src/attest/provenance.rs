@@ -223,8 +223,11 @@ impl Hidden {
         }
         for id in nodes {
             let Op::Exec(exec) = &facts.graph.node(*id).op else { continue };
-            for (name, value) in
-                exec.env.iter().chain(&exec.ambient_env).filter_map(|pair| pair.split_once('='))
+            for (name, value) in exec
+                .env
+                .pairs()
+                .chain(exec.ambient_env.iter().map(String::as_str))
+                .filter_map(|pair| pair.split_once('='))
             {
                 look(name, value);
             }

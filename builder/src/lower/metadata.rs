@@ -24,9 +24,9 @@ impl Lowering<'_> {
             let _ = write!(line, " {name}");
             if let Some(value) = &value {
                 let _ = write!(line, "={value}");
-                state.set(name, value);
+                state.env.set(name, value);
             }
-            state.args.push((name.clone(), value));
+            state.args.insert(name.clone());
         }
         state.note(line);
         Ok(())
@@ -106,13 +106,7 @@ impl Lowering<'_> {
         let mut line = "ENV".to_owned();
         for (name, value) in &pairs {
             let _ = write!(line, " {name}={value}");
-            state.set(name, value);
-            let entry = format!("{name}={value}");
-            let env = &mut state.config.config.env;
-            match env.iter_mut().find(|old| old.split('=').next() == Some(name.as_str())) {
-                Some(old) => *old = entry,
-                None => env.push(entry),
-            }
+            state.set_in_image(name, value);
         }
         state.note(line);
         Ok(())

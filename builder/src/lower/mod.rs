@@ -14,6 +14,7 @@ mod stage;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use indexmap::IndexSet;
 use layer_store::{Digest, ImageConfig, Platform};
 
 use crate::context::git::GitSource;
@@ -258,6 +259,7 @@ fn report(
 ) {
     for stage in &dockerfile.stages {
         let Use { need, steps } = uses.remove(&stage.index).unwrap_or_default();
+        let steps = Vec::from_iter(steps);
         let known = stages.iter_mut().find(|known| known.index == stage.index && known.platform == *platform);
         if let Some(known) = known {
             known.need = known.need.take().or(need);
@@ -292,7 +294,7 @@ fn set_platform(config: &mut ImageConfig, asked: &Platform, options: &LowerOptio
 #[derive(Default)]
 struct Use {
     need: Option<Need>,
-    steps: Vec<NodeId>,
+    steps: IndexSet<NodeId>,
 }
 
 /// The work at hand.
@@ -342,10 +344,7 @@ impl Lowering<'_> {
     /// Remembers a node as a step of the stage that is being worked out.
     fn note_step(&mut self, id: NodeId) {
         let Some(index) = self.open.last() else { return };
-        let steps = &mut self.uses.entry(*index).or_default().steps;
-        if !steps.contains(&id) {
-            steps.push(id);
-        }
+        self.uses.entry(*index).or_default().steps.insert(id);
     }
 
     /// A stage and all that it needs, in the order of the file.

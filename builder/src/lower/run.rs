@@ -73,7 +73,7 @@ impl Lowering<'_> {
         let op = Op::Exec(Box::new(Exec {
             input: state.node,
             argv,
-            env: state.env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            env: state.env.clone(),
             ambient_env,
             cwd: state.cwd().to_owned(),
             user: state.config.config.user.clone(),
@@ -234,18 +234,12 @@ impl Lowering<'_> {
 
 /// The command with the build arguments in front, as the history shows it: `|1 VERSION=3 /bin/sh -c make`.
 fn with_args(state: &StageState, argv: &[String]) -> String {
-    let mut args: Vec<(&str, String)> = Vec::new();
-    for (name, value) in &state.args {
-        let now = state.value(name).map(str::to_owned).or_else(|| value.clone()).unwrap_or_default();
-        match args.iter_mut().find(|(known, _)| known == name) {
-            Some((_, old)) => *old = now,
-            None => args.push((name, now)),
-        }
-    }
     let mut words = Vec::new();
-    if !args.is_empty() {
-        words.push(format!("|{}", args.len()));
-        words.extend(args.into_iter().map(|(name, value)| format!("{name}={value}")));
+    if !state.args.is_empty() {
+        words.push(format!("|{}", state.args.len()));
+        words.extend(
+            state.args.iter().map(|name| format!("{name}={}", state.value(name).unwrap_or_default())),
+        );
     }
     words.extend(argv.iter().cloned());
     words.join(" ")

@@ -1,6 +1,10 @@
 //! The state of a stage while its instructions are taken in, one after the other.
 
-use layer_store::config::{ContainerConfig, History, RootFs};
+use std::collections::HashMap;
+
+use indexmap::IndexSet;
+use layer_store::config::{History, RootFs};
+use layer_store::manifest::DOCUMENT_LIMIT;
 use layer_store::{ImageConfig, Platform};
 use registry_client::Reference;
 
@@ -10,6 +14,7 @@ use super::{Lowering, NamedContext, NoCache, args, at};
 use crate::dockerfile::Span;
 use crate::dockerfile::ast::{Instruction, InstructionKind, Stage, Word};
 use crate::dockerfile::expand::{self, Scope};
+use crate::environment::Environment;
 use crate::error::Result;
 use crate::graph::{Node, NodeId, Op};
 
@@ -44,10 +49,14 @@ pub(super) struct StageState {
     pub(super) config: ImageConfig,
     /// The image's history.
     pub(super) history: Vec<HistoryEntry>,
-    /// What commands and expansions see, in order of first definition.
-    pub(super) env: Vec<(String, String)>,
+    /// How many bytes the instructions of this build add to it.
+    history_bytes: u64,
+    /// What commands and expansions see.
+    pub(super) env: Environment,
+    /// Where the variables of the image stand in its configuration.
+    places: HashMap<String, usize>,
     /// The build arguments that were declared, in order.
-    pub(super) args: Vec<(String, Option<String>)>,
+    pub(super) args: IndexSet<String>,
     /// The platform of its base image.
     pub(super) platform: Platform,
     /// The image that it begins with, by its whole name and digest; `None` above nothing.
@@ -67,14 +76,19 @@ pub(super) struct StageState {
 impl StageState {
     /// The value of a variable.
     pub(super) fn value(&self, name: &str) -> Option<&str> {
-        self.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.env.value(name)
     }
 
-    /// Sets a variable, at its old place if it has one.
-    pub(super) fn set(&mut self, name: &str, value: &str) {
-        match self.env.iter_mut().find(|(key, _)| key == name) {
-            Some((_, old)) => value.clone_into(old),
-            None => self.env.push((name.to_owned(), value.to_owned())),
+    /// Sets a variable of commands, and of the image.
+    pub(super) fn set_in_image(&mut self, name: &str, value: &str) {
+        self.env.set(name, value);
+        let (pair, env) = (format!("{name}={value}"), &mut self.config.config.env);
+        match self.places.get(name) {
+            Some(place) => env[*place] = pair,
+            None => {
+                self.places.insert(name.to_owned(), env.len());
+                env.push(pair);
+            }
         }
     }
 
@@ -95,12 +109,14 @@ impl StageState {
 
     /// A line of history for an instruction that makes no layer.
     pub(super) fn note(&mut self, created_by: String) {
+        self.history_bytes += created_by.len() as u64;
         self.history.push(HistoryEntry::Empty { created_by });
     }
 
     /// The stage's filesystem is that of a new node from now on.
     pub(super) fn advance(&mut self, node: NodeId, created_by: String) {
         self.node = node;
+        self.history_bytes += created_by.len() as u64;
         self.history.push(HistoryEntry::Layer { node, created_by });
     }
 
@@ -144,8 +160,10 @@ impl Lowering<'_> {
             node: self.scratch(),
             config: ImageConfig::default(),
             history: Vec::new(),
-            env: Vec::new(),
-            args: Vec::new(),
+            history_bytes: 0,
+            env: Environment::default(),
+            places: HashMap::new(),
+            args: IndexSet::new(),
             platform: platform.clone(),
             base: None,
             cmd_set: false,
@@ -206,12 +224,14 @@ impl Lowering<'_> {
         if state.config.os.is_empty() {
             state.config.os.clone_from(&self.platform.os);
         }
-        for (name, value) in variables(&state.config.config) {
-            state.set(&name, &value);
+        for (place, pair) in state.config.config.env.iter().enumerate() {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            state.env.set(name, value);
+            // Of a name that stands there twice, the first is the one that ENV changes.
+            state.places.entry(name.to_owned()).or_insert(place);
         }
         if state.value("PATH").is_none() && state.config.os != "windows" {
-            state.set("PATH", DEFAULT_PATH);
-            state.config.config.env.push(format!("PATH={DEFAULT_PATH}"));
+            state.set_in_image("PATH", DEFAULT_PATH);
         }
         Ok(state)
     }
@@ -232,6 +252,12 @@ impl Lowering<'_> {
             InstructionKind::Arg(declarations) => self.arg(state, declarations),
             _ => self.metadata(state, &instruction.kind),
         };
+        if state.history_bytes > DOCUMENT_LIMIT {
+            let limit = DOCUMENT_LIMIT >> 20;
+            let message =
+                format!("the image's history would be longer than {limit} MiB, which registries refuse");
+            return Err(at(span, message));
+        }
         match (result, trigger) {
             (Err(crate::Error::Dockerfile(list)), Some(from)) => Err(at(
                 from,
@@ -288,12 +314,4 @@ fn inherited(base: &ImageConfig) -> ImageConfig {
         config.config.working_dir = absolute(&absolute("/", working_dir), working_dir);
     }
     config
-}
-
-fn variables(config: &ContainerConfig) -> Vec<(String, String)> {
-    let split = |pair: &String| match pair.split_once('=') {
-        Some((name, value)) => (name.to_owned(), value.to_owned()),
-        None => (pair.clone(), String::new()),
-    };
-    config.env.iter().map(split).collect()
 }

@@ -86,12 +86,13 @@ impl Solver {
         let mounts = self.mounts(exec, &inputs[1..]).await?;
         let store = inner.around.store.clone();
         let scratch = task::blocking(move || Ok(store.scratch()?)).await?;
-        let name = |pair: &String| pair.split('=').next().unwrap_or_default().to_owned();
-        let covered: Vec<String> = exec.ambient_env.iter().map(name).collect();
-        let own = exec.env.iter().filter(|pair| !covered.contains(&name(pair)));
-        let mut env: Vec<OsString> = own.chain(&exec.ambient_env).map(OsString::from).collect();
+        let ambient = || exec.ambient_env.iter().map(String::as_str);
+        let name = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
+        let covered: Vec<String> = ambient().map(name).collect();
+        let own = exec.env.pairs().filter(|pair| !covered.contains(&name(pair)));
+        let mut env: Vec<OsString> = own.chain(ambient()).map(OsString::from).collect();
         env.extend(mounts.env);
-        if !exec.env.iter().any(|pair| pair.starts_with("HOME=")) {
+        if exec.env.value("HOME").is_none() {
             env.push(format!("HOME={}", user.home).into());
         }
         let mut step = Step {

@@ -23,8 +23,8 @@ pub(super) fn chain(layers: &[Digest]) -> Digest {
 pub(super) fn exec(exec: &Exec, input: &[Digest], mounts: &[Digest], epoch: Option<i64>) -> Digest {
     let mut hasher = begin("exec");
     hasher.field(chain(input).as_bytes());
-    list(&mut hasher, &exec.argv);
-    list(&mut hasher, &exec.env);
+    list(&mut hasher, exec.argv.iter());
+    list(&mut hasher, exec.env.pairs());
     hasher.field(&exec.cwd).field(&exec.user).field(exec.platform.to_string());
     hasher.field([exec.network as u8, u8::from(exec.insecure)]);
     hasher.field(exec.settings.hostname.as_deref().unwrap_or_default());
@@ -72,7 +72,7 @@ pub(super) fn exec(exec: &Exec, input: &[Digest], mounts: &[Digest], epoch: Opti
 fn privileges(hasher: &mut Hasher, settings: &ExecSettings) {
     for (what, names) in [("cap-add", &settings.cap_add), ("cap-drop", &settings.cap_drop)] {
         if !names.is_empty() {
-            list(hasher.field(what), names);
+            list(hasher.field(what), names.iter());
         }
     }
     for volume in &settings.volumes {
@@ -96,7 +96,7 @@ pub(super) fn copy(copy: &CopyOp, input: &[Digest], sources: &[Digest], epoch: O
     }
     hasher.field(&copy.destination).field(&copy.cwd);
     for option in [&copy.chown, &copy.chmod] {
-        list(&mut hasher, option.as_slice());
+        list(&mut hasher, option.iter());
     }
     hasher.field([u8::from(copy.parents), copy.unpack as u8]);
     for source in sources {
@@ -110,8 +110,8 @@ pub(super) fn copy(copy: &CopyOp, input: &[Digest], sources: &[Digest], epoch: O
 pub(super) fn source_definition(layers: &[Digest], paths: &[String], exclude: &[String]) -> Digest {
     let mut hasher = begin("source");
     hasher.field(chain(layers).as_bytes());
-    list(&mut hasher, paths);
-    list(&mut hasher, exclude);
+    list(&mut hasher, paths.iter());
+    list(&mut hasher, exclude.iter());
     hasher.finish()
 }
 
@@ -129,7 +129,7 @@ fn begin(kind: &str) -> Hasher {
     hasher
 }
 
-fn list(hasher: &mut Hasher, items: &[String]) {
+fn list(hasher: &mut Hasher, items: impl ExactSizeIterator<Item = impl AsRef<[u8]>>) {
     hasher.field((items.len() as u64).to_le_bytes());
     for item in items {
         hasher.field(item);

@@ -109,7 +109,7 @@ impl Solver {
     pub(super) fn exec_inputs(&self, id: NodeId, exec: &Exec, below: &[Digest], shown: &[Digest]) -> Inputs {
         let mut inputs = self.inputs(id, exec.input, below);
         inputs.field("command", exec.argv.join(" "));
-        for pair in &exec.env {
+        for pair in exec.env.pairs() {
             inputs.variable(pair);
         }
         inputs.field("working directory", &exec.cwd);

@@ -187,9 +187,7 @@ impl Build<'_> {
         let io = |error: std::io::Error| error.to_string();
         let archive = self.directory.join("image.tar");
         let _ = fs::remove_file(&archive);
-        // Another program that takes the same words can be asked what it thinks of a case.
-        let program =
-            std::env::var_os("CONFORMANCE_BUILDER").unwrap_or_else(|| env!("CARGO_BIN_EXE_rbuild").into());
+        let program = xtask::subject::under_test(env!("CARGO_BIN_EXE_rbuild"));
         let log = self.directory.join("log");
         let written = File::create(&log).map_err(io)?;
         let stdin = match &arguments.stdin {

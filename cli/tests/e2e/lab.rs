@@ -292,7 +292,7 @@ fn skip(need: &str) {
 
 pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| subject::reachable(Path::new(env!("CARGO_BIN_EXE_rbuild"))).unwrap())
+    BINARY.get_or_init(|| subject::reachable(&subject::under_test(env!("CARGO_BIN_EXE_rbuild"))).unwrap())
 }
 
 /// A command in a process group of its own, as a shell would start it.

@@ -5,7 +5,6 @@
 mod place;
 mod table;
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -154,5 +153,5 @@ fn data(name: &str) -> std::path::PathBuf {
 
 /// The program under test.
 fn binary() -> std::io::Result<std::path::PathBuf> {
-    subject::reachable(Path::new(env!("CARGO_BIN_EXE_rbuild")))
+    subject::reachable(&subject::under_test(env!("CARGO_BIN_EXE_rbuild")))
 }

@@ -137,7 +137,7 @@ impl Lab {
     }
 
     fn command(&self, words: &[&str], succeeds: bool) -> Result<Output, String> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rbuild"));
+        let mut command = Command::new(xtask::subject::under_test(env!("CARGO_BIN_EXE_rbuild")));
         command.args(words).current_dir(self.project()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", &self.place);
         command.env("RBUILD_ROOT", self.place.join("store")).env("RBUILD_DAEMON_JSON", &self.daemon_json);

@@ -38,7 +38,7 @@ pub(crate) fn through<T: Send>(
         loop {
             let mut chunk = spare.try_recv().unwrap_or_default();
             chunk.resize(CHUNK, 0);
-            let read = fill(source, &mut chunk).map(|length| {
+            let read = fill(source, &mut chunk, CHUNK).map(|length| {
                 chunk.truncate(length);
                 chunk
             });
@@ -59,10 +59,14 @@ fn joined<T>(result: std::thread::Result<T>) -> T {
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Fills `buffer` as far as `source` goes.
-fn fill(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+fn longer() -> io::Error {
+    io::Error::other("it became longer while it was read")
+}
+
+/// Reads until `buffer` has at least `needed` bytes, or `source` ends.
+fn fill(source: &mut dyn Read, buffer: &mut [u8], needed: usize) -> io::Result<usize> {
     let mut filled = 0;
-    while filled < buffer.len() {
+    while filled < needed {
         match source.read(&mut buffer[filled..]) {
             Ok(0) => break,
             Ok(count) => filled += count,
@@ -190,21 +194,29 @@ impl Stream<'_> {
         mut each: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
         let mut left = size;
+        // Whether the last read asked for more than there should be, and got none of it.
+        let mut at_end = false;
         while left > 0 {
             if self.failed.is_some() {
                 return Err(io::Error::other("its copy cannot be written"));
             }
-            let room = (CHUNK - self.filled).min(usize::try_from(left).unwrap_or(usize::MAX));
-            let read = fill(source, &mut self.chunk[self.filled..][..room])?;
+            let space = CHUNK - self.filled;
+            let needed = space.min(usize::try_from(left).unwrap_or(usize::MAX));
+            at_end = space > needed;
+            let asked = needed + usize::from(at_end);
+            let read = fill(source, &mut self.chunk[self.filled..][..asked], needed)?;
+            if read > needed {
+                return Err(longer());
+            }
             each(&self.chunk[self.filled..][..read])?;
             left -= read as u64;
             self.fill(read);
-            if read < room {
+            if read < needed {
                 return Err(io::Error::other("it became shorter while it was read"));
             }
         }
-        if fill(source, &mut [0])? > 0 {
-            return Err(io::Error::other("it became longer while it was read"));
+        if !at_end && fill(source, &mut [0], 1)? > 0 {
+            return Err(longer());
         }
         Ok(())
     }
@@ -213,7 +225,7 @@ impl Stream<'_> {
     pub(crate) fn put_all(&mut self, source: &mut dyn Read) -> io::Result<()> {
         loop {
             let room = CHUNK - self.filled;
-            let read = fill(source, &mut self.chunk[self.filled..])?;
+            let read = fill(source, &mut self.chunk[self.filled..], room)?;
             self.fill(read);
             if read < room || self.failed.is_some() {
                 return Ok(());
