@@ -1,5 +1,6 @@
 //! COPY, ADD and WORKDIR: finds the result under its key, or writes the layer. No mount, no privilege.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use layer_store::layer::{Form, NewEntry};
@@ -199,11 +200,27 @@ impl Work {
             None => Vec::new(),
         };
         clamp(&mut entries, self.solver.inner.around.epoch);
-        let diff_id = self.store().write_layer(entries, self.solver.form(self.id))?;
+        let place = self.place();
+        let last = place.and_then(|place| record::last_copy(self.store(), &place));
+        let diff_id = self.store().write_layer_like(entries, self.solver.form(self.id), last.as_ref())?;
         if let Some(selection) = selection {
             selection.verify()?;
         }
+        if let Some(place) = place {
+            record::keep_last_copy(self.store(), &place, &diff_id)?;
+        }
         Ok(diff_id)
+    }
+
+    /// Where this step stands, if it copies from a directory: the step as it is written, and the directory.
+    fn place(&self) -> Option<Digest> {
+        let contexts = self.origins.iter().filter_map(|origin| match origin {
+            Origin::Context(context, _) => context.path().canonicalize().ok(),
+            _ => None,
+        });
+        let contexts: Vec<PathBuf> = contexts.collect();
+        let name = &self.solver.inner.graph.node(self.id).name;
+        (!contexts.is_empty()).then(|| key::place(name, &contexts))
     }
 
     fn known(&self, key: Digest) -> Result<Option<StepRecord>> {

@@ -1,5 +1,7 @@
 //! Cache keys: what a step's result depends on, length-framed and versioned.
 
+use std::path::PathBuf;
+
 use layer_store::Digest;
 use layer_store::digest::Hasher;
 
@@ -120,6 +122,16 @@ pub(super) fn workdir(workdir: &WorkdirOp, input: &[Digest], epoch: Option<i64>)
     let mut hasher = begin("workdir");
     hasher.field(chain(input).as_bytes()).field(&workdir.path).field(&workdir.user);
     time(&mut hasher, epoch);
+    hasher.finish()
+}
+
+/// Where a step stands, as it is written, and the directories that it reads.
+pub(super) fn place(step: &str, directories: &[PathBuf]) -> Digest {
+    let mut hasher = begin("place");
+    hasher.field(step);
+    for directory in directories {
+        hasher.field(directory.as_os_str().as_encoded_bytes());
+    }
     hasher.finish()
 }
 

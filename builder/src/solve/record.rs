@@ -8,6 +8,9 @@ use crate::error::Result;
 /// Where step records are kept.
 pub(super) const SPACE: &str = "steps";
 
+/// Where the last layer of each COPY from a directory is kept.
+const LAST: &str = "copies";
+
 /// The result of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StepRecord {
@@ -32,4 +35,15 @@ pub(super) fn read(store: &Store, key: &Digest) -> Result<Option<StepRecord>> {
 pub(super) fn keep(store: &Store, key: &Digest, record: &StepRecord) -> Result<()> {
     let bytes = serde_json::to_vec(record).map_err(|error| crate::Error::Internal(error.to_string()))?;
     Ok(store.put_record(SPACE, key, &bytes)?)
+}
+
+/// What a COPY made the last time at its place, which `place` is the key of: probably much like what it makes now.
+pub(super) fn last_copy(store: &Store, place: &Digest) -> Option<Digest> {
+    let bytes = store.record(LAST, place).ok()??;
+    std::str::from_utf8(&bytes).ok()?.parse().ok()
+}
+
+/// Remembers what a COPY made at its place.
+pub(super) fn keep_last_copy(store: &Store, place: &Digest, diff_id: &Digest) -> Result<()> {
+    Ok(store.put_record(LAST, place, diff_id.to_string().as_bytes())?)
 }

@@ -1,5 +1,6 @@
 //! Builds: what instructions do, the cache, and that it works without privilege.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -56,6 +57,31 @@ fn a_changed_file_reruns_only_what_depends_on_it() {
 }
 
 /// Whether a step wrote the word: its name has it too, which is not output.
+#[test]
+fn files_that_did_not_change_are_on_the_disk_once() {
+    as_each_user(&[], |lab| {
+        for number in 0..20 {
+            lab.write(&format!("src/{number}"), format!("{number} "));
+        }
+        lab.build("FROM busybox:1\nCOPY src /src\nRUN cat /src/* > /all\n");
+        lab.write("src/7", "seven");
+        let said = lab.succeed(&["-t", "app:1.0", "."]);
+        assert!(said.contains("2 steps ran"), "{said}");
+        let trees = walkdir::WalkDir::new(lab.path("home")).into_iter().map(Result::unwrap);
+        let copies =
+            trees.filter(|entry| entry.path().parent().is_some_and(|parent| parent.ends_with("tree/src")));
+        let mut inodes: BTreeMap<_, BTreeSet<u64>> = BTreeMap::new();
+        for copy in copies {
+            inodes.entry(copy.file_name().to_owned()).or_default().insert(copy.metadata().unwrap().ino());
+        }
+        assert_eq!(inodes.len(), 20);
+        assert!(
+            inodes.iter().all(|(name, inodes)| inodes.len() == if name == "7" { 2 } else { 1 }),
+            "{inodes:?}"
+        );
+    });
+}
+
 fn ran(said: &str, word: &str) -> bool {
     said.lines().any(|line| line.split(' ').next_back() == Some(word) && !line.contains("RUN"))
 }

@@ -265,6 +265,36 @@ fn unchanged_files_of_another_tree_are_linked() {
 }
 
 #[test]
+fn files_that_are_as_in_an_earlier_layer_are_linked() {
+    let (dir, store) = store();
+    let long = |end: &[u8]| [&vec![7; 600_000][..], end].concat();
+    let earlier =
+        [file("same", &long(b"a")), file("end", &long(b"b")), file("mode", b"m"), file("size", b"x")];
+    let first = store.write_layer(earlier.to_vec(), Form::Tree).unwrap();
+    let mut closed = file("mode", b"m");
+    closed.mode = 0o600;
+    let host = dir.path().join("host");
+    std::fs::create_dir(&host).unwrap();
+    std::fs::write(host.join("f"), long(b"c")).unwrap();
+    let root = Arc::new(File::open(&host).unwrap().into());
+    let source = FileSource::Host { root, path: "f".into() };
+    let changed = NewEntry { kind: NewKind::File { size: 600_001, source }, ..file("end", b"") };
+    let entries = vec![file("same", &long(b"a")), changed, closed, file("size", b"xy"), file("new", b"n")];
+    let second = store.write_layer_like(entries.clone(), Form::Tree, Some(&first)).unwrap();
+    let tree = |diff_id, name| store.tree(diff_id).unwrap().join(name);
+    let inode = |diff_id, name| tree(diff_id, name).metadata().unwrap().ino();
+    assert_eq!(inode(&first, "same"), inode(&second, "same"));
+    for name in ["end", "mode", "size"] {
+        assert_ne!(inode(&first, name), inode(&second, name), "{name}");
+    }
+    assert_eq!(std::fs::read(tree(&second, "end")).unwrap(), long(b"c"));
+    assert_eq!(std::fs::read(tree(&first, "end")).unwrap(), long(b"b"));
+    let (_other, alone) = tests::store();
+    assert_eq!(alone.write_layer(entries, Form::Tree).unwrap(), second);
+    assert_eq!(store.check().unwrap().problems, []);
+}
+
+#[test]
 fn layers_without_bytes_need_no_blob() {
     let (_dir, store) = store();
     let diff_id = store.write_layer(vec![dir("work"), new("gone", NewKind::Whiteout)], Form::Index).unwrap();

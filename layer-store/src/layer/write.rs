@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read, Seek as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
@@ -30,15 +31,31 @@ impl Store {
     /// [`crate::Error::Entry`] for entries that no layer can hold; [`crate::Error::Io`] for a source that cannot be
     /// read or whose size is not what was said.
     pub fn write_layer(&self, entries: Vec<NewEntry>, form: Form) -> Result<Digest> {
+        self.write_layer_like(entries, form, None)
+    }
+
+    /// As [`Store::write_layer`], where the layer is probably much like an `earlier` one: a file of the new tree that is
+    /// as it was there, byte for byte, is a link to that one. Nothing else depends on it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::write_layer`].
+    pub fn write_layer_like(
+        &self,
+        entries: Vec<NewEntry>,
+        form: Form,
+        earlier: Option<&Digest>,
+    ) -> Result<Digest> {
         let (entries, sources) = self.planned(entries)?;
         let scratch = (form == Form::Tree).then(|| self.scratch()).transpose()?;
         let place = scratch.as_ref().map(|scratch| scratch.path().join("tree"));
         let tree = place.as_ref().map(|place| TreeWriter::create(place, self.giving())).transpose()?;
+        let earlier = earlier.filter(|_| form == Form::Tree).and_then(|layer| Earlier::open(self, layer));
         let mut tar = (form == Form::Tar).then(|| self.unnamed()).transpose()?;
         let mut copy = tar.as_ref().map(Unnamed::file);
         let copy = copy.as_mut().map(|copy| copy as &mut (dyn io::Write + Send));
         let (diff_id, (index, owners)) =
-            pipeline::hashing(copy, None, |stream| self.emit(stream, entries, &sources, tree))?;
+            pipeline::hashing(copy, None, |stream| self.emit(stream, entries, &sources, tree, earlier))?;
         // The lock comes late, since the name does: two that write the same layer both do the work.
         let _lock = self.lock("layer", &diff_id)?;
         if let Some(place) = &place {
@@ -62,7 +79,8 @@ impl Store {
     /// As [`Store::write_layer`]; [`crate::Error::Damaged`] for a file of a layer that the disk changed.
     pub fn stream_layer(&self, entries: Vec<NewEntry>, output: &mut dyn io::Write) -> Result<()> {
         let (entries, sources) = self.planned(entries)?;
-        pipeline::hashing(None, Some(output), |stream| self.emit(stream, entries, &sources, None)).map(|_| ())
+        pipeline::hashing(None, Some(output), |stream| self.emit(stream, entries, &sources, None, None))
+            .map(|_| ())
     }
 
     /// Shows each entry of what would be a layer, in the order of its tar, with the bytes of a regular file.
@@ -143,6 +161,7 @@ impl Store {
         mut entries: Vec<Entry>,
         sources: &[Source],
         mut tree: Option<TreeWriter>,
+        mut earlier: Option<Earlier>,
     ) -> Result<(Index, Vec<Ownership>)> {
         let mut headers = Vec::new();
         let mut known = Known::default();
@@ -159,7 +178,8 @@ impl Store {
             let (source, _) = &sources[offset as usize];
             entry.kind = Kind::File { size, offset: stream.position() };
             let mut seen = Seen::new(&entry.path, size);
-            self.emit_file(stream, entry, size, source, tree.as_mut(), &mut seen)?;
+            let into = tree.as_mut().map(|tree| (tree, earlier.as_mut()));
+            self.emit_file(stream, entry, size, source, into, &mut seen)?;
             if sources[offset as usize].1.is_some_and(|sum| sum != seen.checksum()) {
                 return Err(damaged(&entry.path));
             }
@@ -178,12 +198,12 @@ impl Store {
         entry: &Entry,
         size: u64,
         source: &FileSource,
-        tree: Option<&mut TreeWriter>,
+        into: Option<(&mut TreeWriter, Option<&mut Earlier>)>,
         seen: &mut Seen,
     ) -> Result<()> {
         let shown = || source_name(source, entry);
         let mut opened = self.open_source(source, size)?;
-        let Some(tree) = tree else {
+        let Some((tree, earlier)) = into else {
             let read = stream.put_file(&mut opened, size, |bytes| {
                 seen.update(bytes);
                 Ok(())
@@ -196,6 +216,16 @@ impl Store {
                 Ok(())
             });
             return read.context("read", shown());
+        }
+        if let Some(earlier) = earlier
+            && let Some(mut same) = earlier.link(tree, entry, size)?
+        {
+            let read = stream.put_file(&mut opened, size, |bytes| {
+                seen.update(bytes);
+                same.take(bytes, tree, entry)
+            });
+            read.context("copy", shown())?;
+            return same.finish(tree, entry);
         }
         let mut file = File::from(tree.file(entry)?);
         let cloned =
@@ -296,6 +326,71 @@ impl Store {
             }
         }
         Ok(())
+    }
+}
+
+/// A tree that a new one is probably much like.
+struct Earlier {
+    index: Arc<Index>,
+    root: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+impl Earlier {
+    /// That of a layer, if it has one.
+    fn open(store: &Store, layer: &Digest) -> Option<Self> {
+        let root = store.has_tree(layer).then(|| store.open_tree(layer).ok())??;
+        Some(Self { index: store.index(layer).ok()?, root, buffer: Vec::new() })
+    }
+
+    /// Makes a file of a new tree a link to the earlier one of its path, if that has the same size and metadata. Whether
+    /// it has the same bytes is to be seen.
+    fn link(&mut self, tree: &mut TreeWriter, entry: &Entry, size: u64) -> Result<Option<Same<'_>>> {
+        let Some(old) = self.index.entry(&entry.path) else { return Ok(None) };
+        let is_like = matches!(old.kind, Kind::File { size: old, .. } if old == size)
+            && (old.mode, old.uid, old.gid, old.mtime) == (entry.mode, entry.uid, entry.gid, entry.mtime)
+            && old.xattrs == entry.xattrs;
+        if !is_like {
+            return Ok(None);
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let Ok(file) = beneath::open(&self.root, &entry.path, flags, Mode::empty()) else { return Ok(None) };
+        let linked = tree.link_from(entry, self.root.as_fd(), &entry.path)?;
+        Ok(linked.then(|| Same { old: file.into(), at: 0, other: None, buffer: &mut self.buffer }))
+    }
+}
+
+/// A file that is the same as an earlier one, as far as it was read.
+struct Same<'a> {
+    old: File,
+    /// How many bytes are known to be the same.
+    at: u64,
+    /// The file that there is instead since a byte was another one.
+    other: Option<File>,
+    buffer: &'a mut Vec<u8>,
+}
+
+impl Same<'_> {
+    /// Takes the next bytes of the new file.
+    fn take(&mut self, bytes: &[u8], tree: &mut TreeWriter, entry: &Entry) -> io::Result<()> {
+        if self.other.is_none() {
+            self.buffer.resize(bytes.len().max(self.buffer.len()), 0);
+            let old = &mut self.buffer[..bytes.len()];
+            let is_whole = self.old.read_exact_at(old, self.at).is_ok();
+            if is_whole && *old == *bytes {
+                self.at += bytes.len() as u64;
+                return Ok(());
+            }
+            let mut file = File::from(tree.file(entry).map_err(io::Error::other)?);
+            self.old.rewind()?;
+            io::copy(&mut (&mut self.old).take(self.at), &mut file)?;
+            self.other = Some(file);
+        }
+        self.other.as_mut().map_or(Ok(()), |file| file.write_all(bytes))
+    }
+
+    fn finish(self, tree: &mut TreeWriter, entry: &Entry) -> Result<()> {
+        self.other.map_or(Ok(()), |file| tree.finish_file(entry, &file.into()))
     }
 }
 

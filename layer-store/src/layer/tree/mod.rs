@@ -60,7 +60,7 @@ impl TreeWriter {
         })
     }
 
-    /// Begins the regular file of `entry`.
+    /// Begins the regular file of `entry`, in place of what is there.
     pub(crate) fn file(&mut self, entry: &Entry) -> Result<OwnedFd> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
