@@ -141,8 +141,12 @@ impl Store {
     pub fn open(root: &Path, options: StoreOptions) -> Result<Self> {
         let root = std::path::absolute(root).context("resolve", root)?;
         make_directory(&root, 0o700)?;
+        let is_new = !root.join("tmp").exists();
         for name in DIRECTORIES {
             make_directory(&root.join(name), 0o755)?;
+        }
+        if is_new {
+            scratch::spread(&root.join("tmp"));
         }
         let (indexes, leases) = (IndexCache::default(), Leases::default());
         let store = Self { root, options, indexes, leases };

@@ -5,6 +5,8 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+
 use super::writing::fresh_name;
 use super::{Custodian, flock, removal};
 use crate::error::IoContext as _;
@@ -31,6 +33,19 @@ impl Store {
         let scratch = Scratch { path, lock, _file: file, custodian: self.custodian().cloned() };
         DirBuilder::new().mode(0o755).create(&scratch.path).context("create", &scratch.path)?;
         Ok(scratch)
+    }
+}
+
+/// Asks ext4 to look all over the disk for room for each directory that is made in `directory`.
+///
+/// Where it does not, all trees come to lie side by side, and there each new file passes over every inode that was removed
+/// within the last minute: after the removal of a store or of some large trees, extracting an image takes ten times as long.
+/// Other filesystems do not know the flag and have no need of it.
+pub(super) fn spread(directory: &Path) {
+    if let Ok(directory) = File::open(directory)
+        && let Ok(flags) = ioctl_getflags(&directory)
+    {
+        let _ = ioctl_setflags(&directory, flags | IFlags::TOPDIR);
     }
 }
 
