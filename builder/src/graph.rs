@@ -130,6 +130,8 @@ pub enum Network {
     None,
     /// The host's.
     Host,
+    /// One of its own with a way out, by `pasta`.
+    Private,
 }
 
 /// A mount of a RUN.

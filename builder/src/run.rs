@@ -95,6 +95,7 @@ impl Engine {
             network: match request.network {
                 Network::None => StepNetwork::None,
                 Network::Default | Network::Host => StepNetwork::Host,
+                Network::Private => StepNetwork::Private,
             },
             ..Step::default()
         };

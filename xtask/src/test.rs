@@ -13,6 +13,7 @@ const PEERS: &[(&str, &str)] = &[
     ("docker-registry", "docker-registry"),
     ("skopeo", "skopeo"),
     ("umoci", "umoci"),
+    ("pasta", "passt"),
     ("uidmap", "newuidmap"),
     ("busybox-static", "busybox"),
     ("runc", "runc"),

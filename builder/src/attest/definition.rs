@@ -160,6 +160,7 @@ impl Writer<'_> {
             Network::Default => "unset",
             Network::None => "none",
             Network::Host => "host",
+            Network::Private => "private",
         };
         let mut operation = json!({"meta": meta, "mounts": mounts, "network": network});
         if exec.insecure {

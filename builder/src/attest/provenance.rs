@@ -106,6 +106,7 @@ fn request(facts: &Facts<'_>, nodes: &[NodeId], mode: Mode, hidden: &Hidden) -> 
         Network::Default => {}
         Network::None => _ = args.insert("force-network-mode".to_owned(), "none".to_owned()),
         Network::Host => _ = args.insert("force-network-mode".to_owned(), "host".to_owned()),
+        Network::Private => _ = args.insert("force-network-mode".to_owned(), "private".to_owned()),
     }
     for (name, context) in options.contexts.iter().filter(|(name, _)| !name.is_empty()) {
         let place = match context {

@@ -15,6 +15,7 @@ use rustix::thread::UnshareFlags;
 use super::failure::{Refused as _, because};
 use super::keeper::{self, Orders};
 use super::mounting;
+use super::pasta;
 use super::report::{Failure, Rung};
 use super::sys;
 use super::wire::{self, Reply, Request};
@@ -34,7 +35,9 @@ pub(super) fn arguments(rung: Rung, store_root: &Path, durability: Durability) -
 /// Becomes the helper process if this process was started as one.
 pub(super) fn run_if_asked() {
     let mut arguments = std::env::args_os();
-    if arguments.next().is_none_or(|name| name != NAME) {
+    let name = arguments.next().unwrap_or_default();
+    pasta::attend_if_asked(&name);
+    if name != NAME {
         return;
     }
     let arguments: Vec<OsString> = arguments.collect();

@@ -15,7 +15,7 @@ use super::report::Failure;
 use super::step::{ExitStatus, Network, Step};
 use super::sys::{self, Forked, Instruction};
 use super::wire::{InputKind, NotRun};
-use super::{cgroup, chroot, command, console, resolve, root, strays, wire};
+use super::{cgroup, chroot, command, console, pasta, resolve, root, strays, wire};
 
 /// What the first process tells the keeper when all is over.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub(super) struct Start<'a> {
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
     pub(super) input: Option<(InputKind, OwnedFd)>,
+    /// The socket to who makes its network, if that is private.
+    pub(super) network: Option<OwnedFd>,
     pub(super) secrets: Vec<OwnedFd>,
     /// The owners in the layers below, where the disk cannot say.
     pub(super) below: Below,
@@ -58,7 +60,9 @@ pub(super) fn main(start: Start<'_>, report: OwnedFd) -> ! {
 fn live(mut start: Start<'_>, report: &OwnedFd) -> Result<Ended, NotRun> {
     let mut keep = vec![start.stdout.as_raw_fd(), start.stderr.as_raw_fd(), report.as_raw_fd()];
     let input = start.input.as_ref().map(|(_, fd)| fd);
-    keep.extend(start.secrets.iter().chain(&start.doors).chain(input).map(AsRawFd::as_raw_fd));
+    keep.extend(
+        start.secrets.iter().chain(&start.doors).chain(input).chain(&start.network).map(AsRawFd::as_raw_fd),
+    );
     sys::close_all_but(3, &keep);
     die_with_keeper(report)?;
     cgroup::enter(std::mem::take(&mut start.doors))?;
@@ -69,6 +73,9 @@ fn live(mut start: Start<'_>, report: &OwnedFd) -> Result<Ended, NotRun> {
     if start.step.network == Network::None {
         // A build that asked for no network needs none of it to work.
         let _ = sys::loopback_up();
+    }
+    if let Some(socket) = start.network.take() {
+        pasta::connect(&socket)?;
     }
     let mut place = Place::make(&mut start)?;
     let (stdin, terminal) = match start.input.take() {

@@ -187,9 +187,10 @@ impl Keeper {
         let (report, report_writer) =
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).refused("pipe")?;
         let mut namespaces = self.features.namespaces;
-        if step.network == Network::None {
+        if step.network != Network::Host {
             namespaces |= libc::CLONE_NEWNET;
         }
+        let network = (step.network == Network::Private).then(&mut given).transpose()?;
         let below =
             if self.features.emulates_ids { self.files().below(&step.lowers) } else { Below::default() };
         let own_filter;
@@ -223,6 +224,7 @@ impl Keeper {
                     stdout,
                     stderr,
                     input,
+                    network,
                     secrets: fds.collect(),
                     below,
                     doors,

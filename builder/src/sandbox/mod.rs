@@ -36,6 +36,7 @@ mod init;
 mod keeper;
 mod landlock;
 mod mounting;
+mod pasta;
 mod probe;
 mod report;
 mod resolve;
@@ -165,6 +166,13 @@ impl Sandbox {
                 InputKind::Terminal
             }
         };
+        let mut _attendant = None;
+        if step.network == Network::Private {
+            let (attendant, socket) =
+                pasta::Attendant::start(self.report.rung).map_err(SandboxError::Setup)?;
+            _attendant = Some(attendant);
+            fds.push(socket);
+        }
         for mount in &step.mounts {
             if let StepMount::Secret { bytes, .. } = mount {
                 fds.push(wire::memory_file(&bytes.0).map_err(failed("pass a secret to the step"))?);

@@ -14,10 +14,10 @@ use super::failure::Refused as _;
 use super::features::Features;
 use super::mounting::{INERT, Overlay, attach, clone_of, tmpfs};
 use super::report::Failure;
-use super::step::Step;
+use super::step::{Network, Step};
 use super::step_mounts::{self, Prepared};
 use super::wire::NotRun;
-use super::{files, resolve, system_mounts};
+use super::{files, pasta, resolve, system_mounts};
 
 /// The places that an image without them gets, and keeps (as from BuildKit).
 pub(super) const SYSTEM: [&str; 3] = ["dev", "proc", "sys"];
@@ -104,7 +104,14 @@ fn files_of_ours(step: &Step) -> Result<Vec<Prepared>, Failure> {
 
 /// What is in `/etc` by the network's grace: names and contents.
 pub(super) fn resolver_files(step: &Step) -> [(&'static str, Vec<u8>); 2] {
-    let resolv = std::fs::read("/etc/resolv.conf").unwrap_or_default();
+    let mut resolv = std::fs::read("/etc/resolv.conf").unwrap_or_default();
+    if step.network == Network::Private {
+        let text = String::from_utf8_lossy(&resolv);
+        let others = text.lines().filter(|line| !line.trim_start().starts_with("nameserver"));
+        let mut lines: Vec<String> = others.map(str::to_owned).collect();
+        lines.push(format!("nameserver {}\n", pasta::RESOLVER));
+        resolv = lines.join("\n").into_bytes();
+    }
     let mut hosts = String::from(
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
          ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",

@@ -136,6 +136,8 @@ pub enum Network {
     Host,
     /// A network namespace with nothing but loopback.
     None,
+    /// A network namespace with a way out through `pasta`.
+    Private,
 }
 
 /// A resource limit (`--ulimit nofile=1024:2048`).

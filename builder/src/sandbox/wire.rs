@@ -28,7 +28,8 @@ const MAX_DESCRIPTORS: usize = 250;
 /// What the builder asks.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
-    /// Run a step. Descriptors: its stdout, its stderr, what `input` says, then one for each secret in order.
+    /// Run a step. Descriptors: its stdout, its stderr, what `input` says, the socket to who makes its network if that is
+    /// private, then one for each secret in order.
     Run { id: u64, step: Box<Step>, input: InputKind },
     /// Kill a step.
     Cancel { id: u64 },

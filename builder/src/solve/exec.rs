@@ -106,6 +106,7 @@ impl Solver {
             network: match exec.network {
                 Network::None => StepNetwork::None,
                 Network::Default | Network::Host => StepNetwork::Host,
+                Network::Private => StepNetwork::Private,
             },
             insecure: exec.insecure,
             ..Step::default()

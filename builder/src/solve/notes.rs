@@ -119,6 +119,7 @@ impl Solver {
             Network::Default => "default",
             Network::None => "none",
             Network::Host => "host",
+            Network::Private => "private",
         };
         inputs.field("network", network);
         if exec.insecure {

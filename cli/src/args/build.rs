@@ -90,7 +90,7 @@ pub(crate) struct BuildArgs {
     /// (the image stays a plain one, and artifacts refer to it) [default: index]
     #[arg(long, value_name = "FORM")]
     pub(crate) attest_storage: Option<String>,
-    /// Network of RUN: `default`, `host` or `none`
+    /// Network of RUN: `default`, `host`, `none`, or `private` (its own, by `pasta`)
     #[arg(long, value_name = "MODE")]
     pub(crate) network: Option<String>,
     #[command(flatten)]

@@ -36,7 +36,7 @@ pub(crate) struct RunArgs {
     /// Host name
     #[arg(long, value_name = "NAME")]
     pub(crate) hostname: Option<String>,
-    /// Network: `default`, `host` or `none`
+    /// Network: `default`, `host`, `none`, or `private` (its own, by `pasta`)
     #[arg(long, value_name = "MODE")]
     pub(crate) network: Option<String>,
     /// Platform of the image [default: this machine's]

@@ -334,8 +334,10 @@ pub(crate) fn network(text: Option<&str>) -> Result<Network> {
         None | Some("default" | "") => Ok(Network::Default),
         Some("host") => Ok(Network::Host),
         Some("none") => Ok(Network::None),
+        // As buildah and podman call it.
+        Some("private" | "pasta") => Ok(Network::Private),
         Some(other) => Err(Failure::usage(format!("there is no network `{other}`"))
-            .hint("a RUN has the network `default`, `host` or `none`")),
+            .hint("a RUN has the network `default`, `host`, `none` or `private`")),
     }
 }
 

@@ -285,7 +285,7 @@ pub(crate) fn peer(program: &str, words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn skip(need: &str) {
+pub(crate) fn skip(need: &str) {
     let thread = std::thread::current();
     subject::skip(thread.name().unwrap_or("a test"), need);
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
 
-use crate::lab::{as_caller, as_each_user};
+use crate::lab::{as_caller, as_each_user, skip};
 
 #[test]
 fn a_command_runs_in_an_image() {
@@ -154,6 +154,62 @@ fn a_build_gives_its_commands_what_is_allowed() {
 }
 
 /// Where control groups are this process's to divide; where not, the refusal names the call.
+#[test]
+fn a_private_network_leads_out_and_not_to_the_host() {
+    as_caller(&["pasta", "root"], |lab| {
+        if fs::File::options().read(true).write(true).open("/dev/net/tun").is_err() {
+            return skip("somebody who may open /dev/net/tun");
+        }
+        let address = lab.registry.address().replace(':', " ");
+        let dockerfile = format!(
+            "FROM busybox:1\nRUN if nc -w 3 {address} < /dev/null; then echo yes; else echo no; fi > /reached; \
+             cat /proc/net/route > /route; cat /etc/resolv.conf > /resolver\n"
+        );
+        let reached = |words: &[&str]| {
+            lab.write("Dockerfile", &dockerfile);
+            lab.succeed(&[&["-t", "app:1.0", "--no-cache"], words, &["."]].concat());
+            ["/reached", "/route", "/resolver"].map(|path| lab.answer(&["cat", "app:1.0", path]))
+        };
+        assert_eq!(reached(&[])[0], "yes\n", "the host's network has the host's registry");
+        for isolation in ["--isolation=userns", "--isolation=single"] {
+            let [said, route, resolver] = reached(&["--network=private", isolation]);
+            assert_eq!(said, "no\n", "{isolation}");
+            let is_default = |line: &str| line.split_whitespace().nth(1) == Some("00000000");
+            assert!(route.lines().any(is_default), "{isolation}: there is a way out\n{route}");
+            assert!(resolver.ends_with("nameserver 169.254.1.1\n"), "{resolver}");
+        }
+
+        let output = lab.run(&["-t", "app:1.0", "--no-cache", "--network=private", "--isolation=root", "."]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("--isolation=userns"), "{said}");
+
+        let words =
+            ["run", "--network=private", "--isolation=userns", "app:1.0", "sh", "-c", "echo up; sleep 100"];
+        let mut killed = lab.command(&words).stdout(Stdio::piped()).spawn().unwrap();
+        let mut up = [0; 3];
+        killed.stdout.take().unwrap().read_exact(&mut up).unwrap();
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        let is_pasta =
+            |line: &Vec<u8>| String::from_utf8_lossy(line).contains("--dns-forward\x00169.254.1.1");
+        let pastas = || {
+            let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+            processes
+                .filter_map(|process| fs::read(process.path().join("cmdline")).ok())
+                .filter(is_pasta)
+                .count()
+        };
+        // The kernel may take a moment to close the pipe of a killed process.
+        let ended = (0..100).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            pastas() == 0
+        });
+        assert!(ended, "pasta outlived the build");
+        // What was killed left a scratch directory, which the next one finds.
+        lab.succeed(&["prune", "-f"]);
+    });
+}
+
 #[test]
 fn memory_is_limited_or_the_limit_is_refused() {
     as_each_user(&[], |lab| {
