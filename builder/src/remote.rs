@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::graph::{CopySource, Graph};
 use crate::input::DOCKERFILE_LIMIT;
 use crate::lower::{NamedContext, context_node};
+use crate::secret::Secrets;
 use crate::solve::{Layers, Solver, Surroundings};
 
 /// What came in place of a context directory.
@@ -77,11 +78,14 @@ impl Engine {
     }
 
     /// Reads the Dockerfile at `path` from a remote context. Without a path it is `Dockerfile`, or `dockerfile` if
-    /// there is none.
+    /// there is none. `secrets` have what the server of a repository asks for ([`Authorization::of`]).
+    ///
+    /// [`Authorization::of`]: crate::context::authorization::Authorization::of
     pub async fn remote_dockerfile(
         &self,
         context: &NamedContext,
         archives: &HashMap<Digest, Fetched>,
+        secrets: &Secrets,
         path: Option<&str>,
     ) -> Result<Source> {
         let source = match context {
@@ -97,7 +101,8 @@ impl Engine {
         let mut graph = Graph::default();
         let node = context_node(&mut graph, source);
         let layers = Layers::new(self.store.clone(), self.client.clone(), &graph);
-        let around = Surroundings { archives: archives.clone(), ..self.surroundings() };
+        let around =
+            Surroundings { archives: archives.clone(), secrets: secrets.clone(), ..self.surroundings() };
         let solver = Solver::new(Arc::new(graph), around, layers);
         let solved = solver.solve(node).await.map_err(|error| solver.cause(error))?;
         let view = solver.layers().view(&solved.layers).await?;
