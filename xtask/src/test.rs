@@ -14,6 +14,7 @@ const PEERS: &[(&str, &str)] = &[
     ("skopeo", "skopeo"),
     ("umoci", "umoci"),
     ("pasta", "passt"),
+    ("bindfs", "bindfs"),
     ("uidmap", "newuidmap"),
     ("busybox-static", "busybox"),
     ("runc", "runc"),

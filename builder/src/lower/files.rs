@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::origin::Origin;
 use super::stage::StageState;
-use super::{Lowering, Origin, at};
+use super::{Lowering, at};
 use crate::context::git::GitSource;
 use crate::dockerfile::Span;
 use crate::dockerfile::ast::{Add, Copy, CopySource as Written, Instruction, Word};

@@ -3,8 +3,9 @@
 use super::args::proxies;
 use super::files::absolute;
 use super::metadata::shell;
+use super::origin::Origin;
 use super::stage::StageState;
-use super::{Lowering, Origin, at};
+use super::{Lowering, at};
 use crate::dockerfile::ast::{Instruction, Run, Script, Word};
 use crate::dockerfile::expand::{Scope, expand};
 use crate::dockerfile::mount::{Mount, Sharing as WrittenSharing, parse_mount_with};

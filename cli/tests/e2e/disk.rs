@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::lab::{Lab, as_caller, as_each_user, peer};
+use crate::lab::{Lab, as_caller, as_each_user, peer, skip};
 
 fn usage(lab: &Lab) -> Value {
     serde_json::from_str(&lab.answer(&["du", "--json"])).unwrap()
@@ -266,5 +266,39 @@ fn eight_builds_and_prunes_at_once_all_succeed_and_do_nothing_twice() {
             let said = lab.succeed(&["-f", &file, "-t", &format!("app:{number}"), "."]);
             assert!(said.contains("nothing to do"), "{said}");
         }
+    });
+}
+
+#[test]
+fn changes_wait_in_memory_where_a_disk_takes_no_overlay() {
+    as_caller(&["bindfs", "root"], |lab| {
+        if fs::File::options().read(true).write(true).open("/dev/fuse").is_err() {
+            return skip("somebody who may open /dev/fuse");
+        }
+        let (real, disk) = (lab.path("real"), lab.path("disk"));
+        for place in [&real, &disk] {
+            fs::create_dir(place).unwrap();
+        }
+        peer("bindfs", &[real.to_str().unwrap(), disk.to_str().unwrap()]);
+        lab.write(
+            "Dockerfile",
+            "FROM busybox:1\nRUN rm /etc/group; mkdir -p /x/y; echo 1 > /x/y/z; chown 33:33 /x/y/z; ln /x/y/z /hard\n\
+             RUN rm -r /x && mkdir /x && mv /hard /x/soft && chmod 4755 /x/soft\n",
+        );
+        let build = |store: &std::path::Path, isolation: &str| {
+            let mut command = lab.command(&["build", "-q", isolation, "-t", "app:1.0", "."]);
+            command.env("RBUILD_ROOT", store).env("SOURCE_DATE_EPOCH", "1");
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{isolation} {}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let expected = build(&lab.path("home/store"), "--isolation=root");
+        for isolation in ["--isolation=root", "--isolation=userns", "--isolation=single"] {
+            assert_eq!(build(&disk.join(&isolation[12..]), isolation), expected, "{isolation}");
+        }
+        let said = lab.command(&["doctor"]).env("RBUILD_ROOT", disk.join("root")).output().unwrap().stdout;
+        let said = String::from_utf8(said).unwrap();
+        assert!(said.contains("overlay: an overlay whose changes are in memory instead"), "{said}");
+        peer("umount", &[disk.to_str().unwrap()]);
     });
 }
