@@ -79,3 +79,11 @@ pub(crate) struct InfoArgs {
     #[arg(short, long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
 }
+
+/// `rbuild version`
+#[derive(Debug, Args)]
+pub(crate) struct VersionArgs {
+    /// `json`, or a template such as '{{.Server.Version}}'
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+}

@@ -168,7 +168,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Info(args) => info::run(context, &args).await,
         Command::Completion(args) => completion::run(&args),
         Command::Man(args) => man::run(&args),
-        Command::Version => version::run(context),
+        Command::Version(args) => version::run(context, &args),
         // The parser has put them under their first names.
         Command::Image(_) | Command::System(_) => {
             Err(Failure::usage("this group of commands needs a command"))

@@ -34,8 +34,7 @@ impl<'a> Definition<'a> {
     /// Opens the files.
     pub(crate) fn open(args: &BakeArgs, environment: &'a Environment) -> Result<Self> {
         if let Some(url) = args.targets.first().filter(|word| paths::is_remote(word)) {
-            return Err(Failure::usage(format!("a definition at `{url}` is not fetched"))
-                .hint("clone the repository and run `rbuild bake` there"));
+            return Err(not_fetched(url));
         }
         let mut targets = args.targets.clone();
         if targets.is_empty() {
@@ -84,6 +83,13 @@ impl<'a> Definition<'a> {
     }
 }
 
+/// What is somewhere else could name any file of this machine and any variable, so it has to be looked at first.
+fn not_fetched(url: &str) -> Failure {
+    Failure::usage(format!("a definition at `{url}` is not fetched")).hint(
+        "clone the repository and run `rbuild bake` there, or give one file by `curl URL | rbuild bake -f -`",
+    )
+}
+
 /// The files that were named, or those of the usual names that are there.
 fn files(args: &BakeArgs, environment: &Environment) -> Result<Vec<Source>> {
     let mut names = args.file.clone();
@@ -110,6 +116,9 @@ fn files(args: &BakeArgs, environment: &Environment) -> Result<Vec<Source>> {
     }
     let mut found = Vec::new();
     for name in names {
+        if paths::is_remote(&name) {
+            return Err(not_fetched(&name));
+        }
         if name == "-" {
             found.push(text(std::io::stdin(), "<stdin>")?);
             continue;
