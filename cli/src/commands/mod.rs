@@ -2,6 +2,7 @@
 
 mod bake;
 mod bake_call;
+mod bake_remote;
 mod build;
 mod build_failure;
 mod build_results;

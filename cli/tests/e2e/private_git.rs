@@ -61,6 +61,48 @@ fn a_private_repository_is_built() {
     });
 }
 
+#[test]
+fn a_definition_is_where_its_targets_are() {
+    as_caller(&["git"], |lab| {
+        let root = lab.path("served");
+        make_repository(lab, &root.join("app.git"));
+        let file = "target \"default\" {\n  dockerfile-inline = \"FROM busybox:1\\nCOPY here /here\"\n  tags = [\"file:1\"]\n}\n";
+        fs::create_dir(root.join("public")).unwrap();
+        fs::write(root.join("public/docker-bake.hcl"), file).unwrap();
+        lab.write("here", "of this machine\n");
+        let token = format!("Basic {}", STANDARD.encode(format!("x-access-token:{TOKEN}")));
+        let address = serve(root, vec![token]);
+        let url = format!("http://{address}/app.git#main");
+        let run = |words: &[&str]| {
+            let output = lab.command(words).env("BUILDX_BAKE_GIT_AUTH_TOKEN", TOKEN).output().unwrap();
+            let text = |bytes| String::from_utf8(bytes).unwrap();
+            (output.status.code(), text(output.stdout), text(output.stderr))
+        };
+        let (status, printed, said) = run(&["bake", &url, "--print"]);
+        assert_eq!(status, Some(0), "{said}");
+        assert!(
+            printed.contains(&format!("\"context\": \"http://{address}/app.git#main:sub\"")),
+            "{printed}"
+        );
+        let (status, _, said) = run(&["bake", &url]);
+        assert_eq!(status, Some(0), "{said}");
+        assert_eq!(lab.answer(&["cat", "baked:1", "/below"]), "below\n");
+        // What it names of this machine has to be allowed.
+        let (status, _, said) = run(&["bake", &url, "greedy"]);
+        assert!(
+            status == Some(1) && said.contains("hint: `--allow fs.read=/etc/hostname` grants it"),
+            "{said}"
+        );
+        assert_eq!(run(&["bake", &url, "greedy", "--print", "--allow", "fs.read=/etc"]).0, Some(0));
+        let (status, _, said) = run(&["bake", &url, "-f", "none.hcl"]);
+        assert!(status == Some(1) && said.contains("has no bake file `none.hcl`"), "{said}");
+        // A file alone is about this machine's directory.
+        let (status, _, said) = run(&["bake", &format!("http://{address}/public/docker-bake.hcl")]);
+        assert_eq!(status, Some(0), "{said}");
+        assert_eq!(lab.answer(&["cat", "file:1", "/here"]), "of this machine\n");
+    });
+}
+
 /// A `git` in front of the machine's own that writes its arguments into a file.
 fn spy_on_git(lab: &Lab) -> PathBuf {
     let (program, arguments) = (lab.path("bin/git"), lab.path("arguments"));
@@ -77,6 +119,12 @@ fn make_repository(lab: &Lab, bare: &Path) {
     fs::create_dir(&work).unwrap();
     fs::write(work.join("Dockerfile"), "FROM busybox:1\nCOPY file /file\n").unwrap();
     fs::write(work.join("file"), "private\n").unwrap();
+    fs::create_dir(work.join("sub")).unwrap();
+    fs::write(work.join("sub/Dockerfile"), "FROM busybox:1\nCOPY below /below\n").unwrap();
+    fs::write(work.join("sub/below"), "below\n").unwrap();
+    let targets = "target \"default\" {\n  context = \"sub\"\n  tags = [\"baked:1\"]\n}\n\
+                   target \"greedy\" {\n  secret = [\"id=a,src=/etc/hostname\"]\n}\n";
+    fs::write(work.join("docker-bake.hcl"), targets).unwrap();
     let (work, bare) = (work.to_str().unwrap(), bare.to_str().unwrap());
     let author = ["-c", "user.name=author", "-c", "user.email=author@example.com"];
     peer("git", &["init", "-q", "-b", "main", work]);
@@ -106,7 +154,8 @@ fn answer(mut stream: &TcpStream, root: &Path, taken: &[String]) -> std::io::Res
     let header = head.lines().find_map(|line| line.strip_prefix("Authorization: "));
     let target = head.split(' ').nth(1).unwrap_or_default();
     let path = Path::new(target.split('?').next().unwrap_or_default().trim_start_matches('/'));
-    let (status, body) = if !header.is_some_and(|header| taken.iter().any(|one| one == header)) {
+    let known = header.is_some_and(|header| taken.iter().any(|one| one == header));
+    let (status, body) = if !known && !path.starts_with("public") {
         ("401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"git\"", Vec::new())
     } else if path.components().all(|part| matches!(part, Component::Normal(_))) && root.join(path).is_file()
     {
