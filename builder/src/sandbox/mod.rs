@@ -201,11 +201,7 @@ impl Sandbox {
             let _ = answer.send(reply);
         });
         drop(fds);
-        let ((), (), answer) = tokio::join!(
-            forward(stdout, Output::Stdout, output.clone()),
-            forward(stderr, Output::Stderr, output),
-            answered,
-        );
+        let ((), answer) = tokio::join!(forward(stdout, stderr, output), answered);
         running.id = None;
         match answer.unwrap_or_else(|_| Err(SandboxError::HelperGone("it ended".to_owned())))?.0 {
             Reply::Finished { status, out_of_memory, owners, .. } => {
@@ -322,13 +318,35 @@ fn stream() -> std::io::Result<(pipe::Receiver, std::os::fd::OwnedFd)> {
     Ok((pipe::Receiver::from_owned_fd(reader)?, writer))
 }
 
-/// Sends all that comes until the last holder of the other side is gone.
-async fn forward(mut from: pipe::Receiver, which: Output, to: OutputSender) {
-    let mut buffer = BytesMut::with_capacity(64 << 10);
-    while let Ok(1..) = from.read_buf(&mut buffer).await {
-        let bytes: Bytes = buffer.split().freeze();
-        let _ = to.send((which, bytes)).await;
-        buffer.reserve(64 << 10);
+/// Sends all that comes until the last holders of the other sides are gone. Of what came in the same moment, standard
+/// output goes first: a command that fails mostly says so last, and on standard error.
+async fn forward(mut stdout: pipe::Receiver, mut stderr: pipe::Receiver, to: OutputSender) {
+    const ROOM: usize = 64 << 10;
+    /// After so many reads of a flood, standard error has its turn.
+    const TURN: usize = 16;
+    let (mut out, mut err) = (BytesMut::with_capacity(ROOM), BytesMut::with_capacity(ROOM));
+    let (mut more_out, mut more_err) = (true, true);
+    let mut in_a_row = 0;
+    while more_out || more_err {
+        tokio::select! {
+            biased;
+            read = stdout.read_buf(&mut out), if more_out => {
+                more_out = matches!(read, Ok(1..));
+                in_a_row += 1;
+                if in_a_row == TURN {
+                    let _ = stderr.try_read_buf(&mut err);
+                }
+            }
+            read = stderr.read_buf(&mut err), if more_err => more_err = matches!(read, Ok(1..)),
+        }
+        for (which, buffer) in [(Output::Stdout, &mut out), (Output::Stderr, &mut err)] {
+            if !buffer.is_empty() {
+                let bytes: Bytes = buffer.split().freeze();
+                let _ = to.send((which, bytes)).await;
+                buffer.reserve(ROOM);
+            }
+        }
+        in_a_row %= TURN;
     }
 }
 

@@ -38,6 +38,10 @@ fn output(world: &World) {
     assert_eq!(ran.stdout.lines().count(), 100_001);
     assert!(ran.stdout.ends_with("100000\n5\n"));
     assert_eq!(ran.stderr, "problem\n");
+    // The flood ends when the other stream was read.
+    let ran = world
+        .run(world.script("yes & flood=$!; head -c 300000 /dev/zero >&2; kill $flood; wait; echo end >&2"));
+    assert_eq!(ran.stderr.len(), 300_000 + "end\n".len(), "{:?}", ran.status);
 }
 
 fn statuses(world: &World) {
