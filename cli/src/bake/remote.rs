@@ -52,8 +52,15 @@ impl Remote {
                 _ => *place = placed(place)?,
             }
         }
-        if let Some(path) = target.dockerfile.as_ref().and_then(|path| path.strip_prefix("cwd://")) {
-            local("Dockerfile", path, "read")?;
+        let context = target.context.as_deref().unwrap_or(".");
+        let dockerfile = target.dockerfile.as_deref().unwrap_or_default();
+        match dockerfile.strip_prefix("cwd://") {
+            Some(here) => local("Dockerfile", here, "read")?,
+            // It may lead out of a context that is here.
+            None if !paths::is_remote(context) && !paths::is_remote(dockerfile) => {
+                local("Dockerfile", &paths::join(context, dockerfile), "read")?;
+            }
+            None => {}
         }
         for secret in target.secrets.iter().filter(|secret| !secret.src.is_empty()) {
             local("secret", &secret.src, "read")?;
@@ -141,7 +148,8 @@ mod tests {
             change(&mut target);
             remote.place(&mut target).is_ok()
         };
-        let cases: [(Change, &[&str]); 7] = [
+        let cases: [(Change, &[&str]); 8] = [
+            (|target| target.dockerfile = Some("cwd://../Dockerfile".to_owned()), &["fs.read=.."]),
             (|target| target.context = Some("cwd:///etc".to_owned()), &["fs.read=/etc"]),
             (|target| _ = target.contexts.insert("a".to_owned(), "cwd://..".to_owned()), &["fs=*"]),
             (
@@ -162,5 +170,12 @@ mod tests {
         }
         assert!(named(|target| target.outputs = Some(entries::outputs("type=local,dest=out").unwrap()), &[]));
         assert!(named(|target| target.context = Some("cwd://sub".to_owned()), &[]));
+        // A file alone is about this directory, and its Dockerfiles stay there.
+        let alone = |dockerfile: &str| {
+            let remote = Remote { address: None, allowed: Vec::new() };
+            let (context, dockerfile) = (Some("sub".to_owned()), Some(dockerfile.to_owned()));
+            remote.place(&mut Target { context, dockerfile, ..Target::default() }).is_ok()
+        };
+        assert!(alone("../Dockerfile") && !alone("../../Dockerfile") && !alone("/etc/passwd"));
     }
 }
