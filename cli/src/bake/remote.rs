@@ -62,8 +62,10 @@ impl Remote {
             }
             None => {}
         }
-        for secret in target.secrets.iter().filter(|secret| !secret.src.is_empty()) {
-            local("secret", &secret.src, "read")?;
+        for secret in target.secrets.iter().filter(|secret| !secret.src.is_empty() || secret.env.is_empty()) {
+            // Without more the id names a file.
+            let path = if secret.src.is_empty() { &secret.id } else { &secret.src };
+            local("secret", path, "read")?;
         }
         if let Some(agent) = target.ssh.first().filter(|_| !self.allowed.iter().any(|one| one == "ssh")) {
             return Err(refused("SSH agent", &agent.id, "ssh"));
@@ -148,7 +150,8 @@ mod tests {
             change(&mut target);
             remote.place(&mut target).is_ok()
         };
-        let cases: [(Change, &[&str]); 8] = [
+        let cases: [(Change, &[&str]); 9] = [
+            (|target| target.secrets = entries::secrets("id=/root/key").unwrap(), &["fs.read=/root/key"]),
             (|target| target.dockerfile = Some("cwd://../Dockerfile".to_owned()), &["fs.read=.."]),
             (|target| target.context = Some("cwd:///etc".to_owned()), &["fs.read=/etc"]),
             (|target| _ = target.contexts.insert("a".to_owned(), "cwd://..".to_owned()), &["fs=*"]),
