@@ -214,7 +214,7 @@ impl Engine {
         cancel: CancellationToken,
     ) -> Result<Built> {
         let resolver = Resolver::new(self.store.clone(), self.client.clone(), request.pull);
-        let lowering = lower(parsed, &request.options, &resolver);
+        let lowering = lower(parsed, &request.options, &request.secrets, &resolver);
         let Lowered { graph, images, also, epoch, warnings: more, declared, .. } = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Error::Cancelled),

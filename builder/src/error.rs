@@ -193,6 +193,9 @@ impl Error {
             Self::Copy(error) => copy_hint(error),
             Self::Git(error) => match &**error {
                 GitError::NoReference { nearest: Some(near), .. } => Some(format!("did you mean `{near}`?")),
+                GitError::Failed { message, .. } if message.contains("terminal prompts disabled") => Some(
+                    "`--secret id=GIT_AUTH_TOKEN,env=NAME` gives a token for a private repository".to_owned(),
+                ),
                 GitError::Program(_) => Some("git contexts need `git` on this machine".to_owned()),
                 _ => None,
             },

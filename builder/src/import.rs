@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::lower::{LowerOptions, lower};
 use crate::output::Packing;
 use crate::resolve::{Pull, Resolver};
+use crate::secret::Secrets;
 use crate::{image, stored};
 
 /// What becomes of the filesystem.
@@ -99,7 +100,7 @@ impl Engine {
         let platforms = vec![request.platform.clone()];
         let options = LowerOptions { platforms, platform_is_asked: true, ..LowerOptions::default() };
         let resolver = Resolver::new(self.store.clone(), self.client.clone(), Pull::Never);
-        let lowered = lower(&parsed, &options, &resolver).await?;
+        let lowered = lower(&parsed, &options, &Secrets::default(), &resolver).await?;
         let mut images = lowered.images.into_iter();
         let mut config =
             images.next().ok_or_else(|| Error::Internal("a file without stages".to_owned()))?.config;

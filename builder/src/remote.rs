@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::graph::{CopySource, Graph};
 use crate::input::DOCKERFILE_LIMIT;
 use crate::lower::{NamedContext, context_node};
+use crate::secret::Secrets;
 use crate::solve::{Layers, Solver, Surroundings};
 
 /// What came in place of a context directory.
@@ -77,13 +78,32 @@ impl Engine {
     }
 
     /// Reads the Dockerfile at `path` from a remote context. Without a path it is `Dockerfile`, or `dockerfile` if
-    /// there is none.
+    /// there is none. `secrets` have what the server of a repository asks for ([`Authorization::of`]).
+    ///
+    /// [`Authorization::of`]: crate::context::authorization::Authorization::of
     pub async fn remote_dockerfile(
         &self,
         context: &NamedContext,
         archives: &HashMap<Digest, Fetched>,
+        secrets: &Secrets,
         path: Option<&str>,
     ) -> Result<Source> {
+        let candidates = path.map_or_else(|| vec!["Dockerfile", "dockerfile"], |path| vec![path]);
+        let found = self.remote_files(context, archives, secrets, &candidates).await?.into_iter().next();
+        found.ok_or_else(|| Error::Invalid {
+            message: format!("there is no `{}` in the context", candidates[0]),
+            help: Some("`--file` names a Dockerfile of another name or place in the context".to_owned()),
+        })
+    }
+
+    /// Reads those of the files that a remote context has, in the order of `names`. Each may be as large as a Dockerfile.
+    pub async fn remote_files(
+        &self,
+        context: &NamedContext,
+        archives: &HashMap<Digest, Fetched>,
+        secrets: &Secrets,
+        names: &[&str],
+    ) -> Result<Vec<Source>> {
         let source = match context {
             NamedContext::Git(git) => CopySource::Git(GitSource::clone(git)),
             NamedContext::Archive(digest) => CopySource::Archive(*digest),
@@ -97,20 +117,18 @@ impl Engine {
         let mut graph = Graph::default();
         let node = context_node(&mut graph, source);
         let layers = Layers::new(self.store.clone(), self.client.clone(), &graph);
-        let around = Surroundings { archives: archives.clone(), ..self.surroundings() };
+        let around =
+            Surroundings { archives: archives.clone(), secrets: secrets.clone(), ..self.surroundings() };
         let solver = Solver::new(Arc::new(graph), around, layers);
         let solved = solver.solve(node).await.map_err(|error| solver.cause(error))?;
         let view = solver.layers().view(&solved.layers).await?;
-        let candidates = path.map_or_else(|| vec!["Dockerfile", "dockerfile"], |path| vec![path]);
-        for name in &candidates {
+        let mut files = Vec::new();
+        for name in names {
             if let Some(bytes) = self.store.read_file(&view, name.as_bytes(), DOCKERFILE_LIMIT)? {
-                return text(name, bytes);
+                files.push(text(name, bytes)?);
             }
         }
-        Err(Error::Invalid {
-            message: format!("there is no `{}` in the context", candidates[0]),
-            help: Some("`--file` names a Dockerfile of another name or place in the context".to_owned()),
-        })
+        Ok(files)
     }
 }
 

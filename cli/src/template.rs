@@ -1,187 +1,160 @@
-//! `--format`: the part of Go's templates that people write: field paths, `json`, `join`, `index`, `len`, `upper`,
-//! `lower`, and text between.
+//! `--format`: Go's templates with the functions that Docker's commands have.
 
+mod functions;
+
+use std::collections::HashMap;
+
+use builder::dockerfile::{Source, Span, nearest};
+use gtmpl_ng::error::{ExecError, ParseError, TemplateError};
+use gtmpl_ng::{Context, Value as Filling};
 use serde_json::Value;
 
-/// Fills a template with the fields of `value`. The error says what is wrong with the template.
-pub(crate) fn render(template: &str, value: &Value) -> Result<String, String> {
-    let mut text = String::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once("{{") {
-        text.push_str(&unescape(before));
-        let (action, behind) = after
-            .split_once("}}")
-            .ok_or_else(|| format!("`{{{{` without `}}}}` in the format `{template}`"))?;
-        text.push_str(&evaluate(action.trim_matches('-').trim(), value)?);
-        rest = behind;
+use crate::failure::{Failure, Result};
+use crate::place;
+
+/// A template that was read. What it may write, and how often it may go round, is bounded.
+pub(crate) struct Template {
+    source: Source,
+    parsed: gtmpl_ng::Template,
+}
+
+impl Template {
+    /// Reads a template. Outside of actions `\n` and `\t` are what they say, as in Docker's `--format`.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        Self::with_functions(text, &functions::OF_VALUES)
     }
-    text.push_str(&unescape(rest));
-    Ok(text)
+
+    fn with_functions(text: &str, functions: &[(&str, gtmpl_ng::Func)]) -> Result<Self> {
+        let text = unescaped(text);
+        let mut template =
+            Self { source: Source::new("--format", text.as_str()), parsed: gtmpl_ng::Template::default() };
+        template.parsed.add_funcs(functions);
+        template.parsed.parse(text).map_err(|error| template.failure(&error.into(), &Value::Null))?;
+        Ok(template)
+    }
+
+    /// Fills the template with the fields of `value`. One that `value` does not have is a mistake; one that something
+    /// within it does not have is nothing, as a label that an image may lack.
+    pub(crate) fn fill(&self, value: &Value) -> Result<String> {
+        let filling = match filling(value) {
+            Filling::Map(fields) => Filling::Object(fields),
+            other => other,
+        };
+        self.parsed.render(&Context::from(filling)).map_err(|error| self.failure(&error.into(), value))
+    }
+
+    /// The message of a mistake, with its place in the template.
+    fn failure(&self, error: &TemplateError, value: &Value) -> Failure {
+        let (place, message) = match error {
+            TemplateError::ParseError(ParseError::WithContext(place, message)) => {
+                (Some(place), message.clone())
+            }
+            TemplateError::ExecError(ExecError::Structured(error)) => {
+                (Some(&error.context), error.message.clone())
+            }
+            other => (None, other.to_string()),
+        };
+        // What is behind it is the whole value.
+        let message = message.split(" in map[").next().unwrap_or_default();
+        let failure = Failure::usage(format!("the format cannot be used: {message}"));
+        let Some(place) = place.filter(|place| place.line > 0) else { return failure };
+        let start = self.source.line_span(place.line).start + place.col.saturating_sub(1);
+        let end = (start + place.len).min(self.source.text.len());
+        let failure = failure.detail(place::show(&self.source, Span::from(start..end)));
+        let word = self.source.text.get(start..end).unwrap_or_default();
+        let mut known: Vec<&str> = match word.strip_prefix('.') {
+            Some(_) => value.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect(),
+            None => self.parsed.funcs.keys().map(String::as_str).collect(),
+        };
+        known.sort_unstable();
+        let name = word.trim_start_matches('.').split(['.', ' ']).next().unwrap_or_default();
+        let meant = nearest(name, known).filter(|known| *known != name);
+        failure.hint(meant.map(|known| format!("did you mean `{known}`?")))
+    }
 }
 
 /// Rows by the `--format` of a listing command: `json`, a template, or `table TEMPLATE` with a header above columns.
 /// `headers` has the header of each field that is not called by its own name.
-pub(crate) fn rows(format: &str, headers: &[(&str, &str)], values: &[Value]) -> Result<String, String> {
+pub(crate) fn rows(format: &str, headers: &[(&str, &str)], values: &[Value]) -> Result<String> {
     if format == "json" {
         return Ok(values.iter().map(|value| format!("{value}\n")).collect());
     }
-    let Some(template) = format.strip_prefix("table ") else {
-        let lines = values.iter().map(|value| render(format, value).map(|line| line + "\n"));
-        return lines.collect();
+    let Some(text) = format.strip_prefix("table ") else {
+        let template = Template::parse(format)?;
+        return values.iter().map(|value| template.fill(value).map(|line| line + "\n")).collect();
     };
+    let template = Template::parse(text)?;
     let named = |name: &str| {
         let known = headers.iter().find(|(field, _)| *field == name);
         known.map_or_else(|| name.to_uppercase(), |(_, header)| (*header).to_owned())
     };
-    let words = template.split(|c: char| !c.is_alphanumeric() && c != '.');
+    let words = text.split(|c: char| !c.is_alphanumeric() && c != '.');
     let fields = words.filter_map(|word| word.strip_prefix('.')).filter(|name| !name.is_empty());
     let header = Value::Object(fields.map(|name| (name.to_owned(), named(name).into())).collect());
-    let lines = std::iter::once(&header).chain(values);
-    let lines = lines.map(|value| render(template, value)).collect::<Result<Vec<_>, _>>()?;
+    let mut lines = vec![Template::with_functions(text, &functions::OF_HEADERS)?.fill(&header)?];
+    for value in values {
+        lines.push(template.fill(value)?);
+    }
     Ok(crate::table::aligned(&lines.iter().map(|line| line.split('\t').collect()).collect::<Vec<_>>()))
 }
 
-/// `\n` and `\t` as Docker's `--format` takes them.
-fn unescape(text: &str) -> String {
-    text.replace("\\n", "\n").replace("\\t", "\t")
-}
-
-fn evaluate(action: &str, value: &Value) -> Result<String, String> {
-    let words = words(action)?;
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match words[..] {
-        [path] => Ok(show(&argument(path, value)?)),
-        ["json", path] => Ok(argument(path, value)?.to_string()),
-        ["upper", path] => Ok(show(&argument(path, value)?).to_uppercase()),
-        ["lower", path] => Ok(show(&argument(path, value)?).to_lowercase()),
-        ["len", path] => match argument(path, value)? {
-            Value::Array(list) => Ok(list.len().to_string()),
-            Value::Object(map) => Ok(map.len().to_string()),
-            Value::String(text) => Ok(text.len().to_string()),
-            _ => Ok("0".to_owned()),
-        },
-        ["join", path, separator] => {
-            let separator = show(&argument(separator, value)?);
-            match argument(path, value)? {
-                Value::Array(list) => Ok(list.iter().map(show).collect::<Vec<_>>().join(&separator)),
-                other => Ok(show(&other)),
-            }
-        }
-        ["index", path, ref keys @ ..] if !keys.is_empty() => {
-            let mut found = argument(path, value)?;
-            for key in keys {
-                found = match argument(key, value)? {
-                    Value::String(key) => found.get(key).cloned().unwrap_or(Value::Null),
-                    Value::Number(at) => {
-                        let at = at.as_u64().and_then(|at| usize::try_from(at).ok());
-                        at.and_then(|at| found.get(at)).cloned().unwrap_or(Value::Null)
-                    }
-                    _ => Value::Null,
-                };
-            }
-            Ok(show(&found))
-        }
-        _ => Err(format!(
-            "`{{{{{action}}}}}` is not understood; a format may use field paths, json, join, index, len, upper and lower"
-        )),
-    }
-}
-
-/// Words of an action; text in quotes keeps them, as a mark.
-fn words(action: &str) -> Result<Vec<String>, String> {
-    let mut words = Vec::new();
-    let mut rest = action.trim_start();
+/// The text with `\n` and `\t` outside of actions made what they say; in actions they belong to Go's strings. In a raw
+/// string a backslash is only itself, which the parser has to be told.
+fn unescaped(template: &str) -> String {
+    let mut text = String::new();
+    let mut rest = template;
+    let mut within = Within::Text;
     while let Some(first) = rest.chars().next() {
-        let end = if first == '"' || first == '`' {
-            rest[1..]
-                .find(first)
-                .map(|at| at + 2)
-                .ok_or_else(|| format!("a quote in `{{{{{action}}}}}` has no end"))?
-        } else {
-            rest.find(char::is_whitespace).unwrap_or(rest.len())
+        let (taken, written, then) = match within {
+            Within::Text if rest.starts_with("{{") => (2, "{{", Within::Action),
+            Within::Text if rest.starts_with("\\n") => (2, "\n", within),
+            Within::Text if rest.starts_with("\\t") => (2, "\t", within),
+            Within::Action if rest.starts_with("}}") => (2, "}}", Within::Text),
+            Within::Action if rest.starts_with("/*") => {
+                let end = rest.find("*/").map_or(rest.len(), |end| end + 2);
+                (end, &rest[..end], within)
+            }
+            Within::Action if matches!(first, '"' | '\'' | '`') => (1, &rest[..1], Within::Quotes(first)),
+            Within::Quotes(quote) if first == quote => (1, &rest[..1], Within::Action),
+            Within::Quotes('`') if first == '\\' => (1, "\\\\", within),
+            Within::Quotes(_) if rest.starts_with("\\\\") || rest.starts_with("\\\"") => {
+                (2, &rest[..2], within)
+            }
+            _ => (first.len_utf8(), &rest[..first.len_utf8()], within),
         };
-        words.push(rest[..end].to_owned());
-        rest = rest[end..].trim_start();
+        text.push_str(written);
+        rest = &rest[taken..];
+        within = then;
     }
-    Ok(words)
+    text
 }
 
-fn argument(word: &str, value: &Value) -> Result<Value, String> {
-    if let Some(text) = word.strip_prefix(['"', '`']) {
-        return Ok(Value::String(unescape(text.trim_end_matches(['"', '`']))));
-    }
-    if let Ok(number) = word.parse::<u64>() {
-        return Ok(number.into());
-    }
-    let Some(path) = word.strip_prefix('.') else {
-        return Err(format!(
-            "`{word}` is not understood; a field path begins with a dot, as in `{{{{.Id}}}}`"
-        ));
-    };
-    let mut found = value;
-    let mut missing = false;
-    for name in path.split('.').filter(|name| !name.is_empty()) {
-        match found.get(name) {
-            Some(inner) => found = inner,
-            // Fields that an image may lack print as Go prints a missing map entry.
-            None if found.is_object() && !std::ptr::eq(found, value) => missing = true,
-            None => return Err(format!("there is no field `{word}`")),
-        }
-    }
-    Ok(if missing { Value::Null } else { found.clone() })
+/// Where in a template a character stands.
+#[derive(Clone, Copy)]
+enum Within {
+    Text,
+    Action,
+    Quotes(char),
 }
 
-/// A value as Go's templates print it.
-fn show(value: &Value) -> String {
+/// A value of JSON as templates have it. `null` is a field that is not set, so that what is below it is not set either.
+fn filling(value: &Value) -> Filling {
     match value {
-        Value::Null => "<no value>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(list) => format!("[{}]", list.iter().map(show).collect::<Vec<_>>().join(" ")),
+        Value::Null => Filling::NoValue,
+        Value::Bool(truth) => Filling::Bool(*truth),
+        Value::Number(number) => number
+            .as_i64()
+            .map(Filling::from)
+            .or_else(|| number.as_u64().map(Filling::from))
+            .unwrap_or_else(|| Filling::from(number.as_f64().unwrap_or_default())),
+        Value::String(text) => Filling::String(text.clone()),
+        Value::Array(list) => Filling::Array(list.iter().map(filling).collect()),
         Value::Object(map) => {
-            let entries: Vec<String> =
-                map.iter().map(|(name, value)| format!("{name}:{}", show(value))).collect();
-            format!("map[{}]", entries.join(" "))
+            let fields = map.iter().map(|(name, value)| (name.clone(), filling(value)));
+            Filling::Map(fields.collect::<HashMap<_, _>>())
         }
-        other => other.to_string(),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn templates_people_write() {
-        let value = json!({
-            "Id": "sha256:1", "Size": 5,
-            "Config": {"Env": ["A=1", "B=2"], "Labels": {"a.b": "c"}, "ExposedPorts": {"80/tcp": {}}},
-        });
-        for (template, text) in [
-            ("{{.Id}}", "sha256:1"),
-            ("{{ .Id }}:{{.Size}}", "sha256:1:5"),
-            (r"{{.Id}}\t{{.Size}}", "sha256:1\t5"),
-            ("{{.Config.Env}}", "[A=1 B=2]"),
-            ("{{json .Config.Env}}", r#"["A=1","B=2"]"#),
-            (r#"{{join .Config.Env ","}}"#, "A=1,B=2"),
-            (r#"{{index .Config.Labels "a.b"}}"#, "c"),
-            ("{{index .Config.Env 1}}", "B=2"),
-            ("{{len .Config.Env}}", "2"),
-            ("{{.Config.ExposedPorts}}", "map[80/tcp:map[]]"),
-            ("{{.Config.User}}", "<no value>"),
-            ("{{upper .Id}}", "SHA256:1"),
-            ("plain", "plain"),
-        ] {
-            assert_eq!(render(template, &value).as_deref(), Ok(text), "{template}");
-        }
-        let values = [json!({"ID": "abc", "Size": "1MB"}), json!({"ID": "d", "Size": "20MB"})];
-        let listed = |format: &str| rows(format, &[("ID", "IMAGE ID")], &values).unwrap();
-        assert_eq!(listed("{{.ID}}"), "abc\nd\n");
-        assert_eq!(listed("json"), "{\"ID\":\"abc\",\"Size\":\"1MB\"}\n{\"ID\":\"d\",\"Size\":\"20MB\"}\n");
-        assert_eq!(listed(r"table {{.ID}}\t{{.Size}}"), "IMAGE ID   SIZE\nabc        1MB\nd          20MB\n");
-        for template in ["{{.Id", "{{.Nothing}}", "{{range .Config.Env}}", "{{Id}}", "{{join .Id \"}}"] {
-            assert!(render(template, &value).is_err(), "{template}");
-        }
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use layer_store::digest::Hasher;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use tokio::process::Command;
 
+use super::authorization::Authorization;
 use crate::dockerfile::nearest;
 use crate::dockerfile::values::parse_bool;
 
@@ -177,13 +178,17 @@ impl GitSource {
         self.reference.as_deref().filter(|reference| is_commit(reference)).filter(fits)
     }
 
-    /// The commit that is meant. Asks the repository, unless the reference is a whole commit already.
-    pub async fn commit(&self) -> Result<String, GitError> {
+    /// The commit that is meant. Asks the repository, as `authorization` says where there is one, unless the reference is a
+    /// whole commit already.
+    pub async fn commit(&self, authorization: Option<&Authorization>) -> Result<String, GitError> {
         let reference = self.reference.as_deref().unwrap_or("HEAD");
         let commit = if is_commit(reference) {
             reference.to_owned()
         } else {
-            let output = self.git(None, "ls-remote", &["ls-remote", "--", &self.remote]).await?;
+            let output = self
+                .program(None, authorization)
+                .run("ls-remote", &["ls-remote", "--", &self.remote])
+                .await?;
             let wanted = [
                 format!("{reference}^{{}}"),
                 format!("refs/tags/{reference}^{{}}"),
@@ -223,19 +228,24 @@ impl GitSource {
     }
 
     /// Puts the files of `commit` below `directory` (empty, existing) and says where they are.
-    pub async fn checkout(&self, commit: &str, directory: &Path) -> Result<PathBuf, GitError> {
-        let at = Some(directory);
-        self.bring(commit, directory).await?;
-        self.git(at, "checkout", &["checkout", "-q", "--detach", commit]).await?;
+    pub async fn checkout(
+        &self,
+        commit: &str,
+        directory: &Path,
+        authorization: Option<&Authorization>,
+    ) -> Result<PathBuf, GitError> {
+        let git = self.program(Some(directory), authorization);
+        git.bring(commit).await?;
+        git.run("checkout", &["checkout", "-q", "--detach", commit]).await?;
         if self.submodules {
             let update = ["submodule", "-q", "update", "--init", "--recursive"];
-            let shallow = self.git(at, "submodule", &[&update[..], &["--depth", "1"]].concat()).await;
+            let shallow = git.run("submodule", &[&update[..], &["--depth", "1"]].concat()).await;
             if shallow.is_err() {
-                self.git(at, "submodule", &update).await?;
+                git.run("submodule", &update).await?;
             }
         }
         if self.commit_times {
-            set_times(directory, self.time(commit, directory).await?).map_err(GitError::Program)?;
+            set_times(directory, git.time(commit).await?).map_err(GitError::Program)?;
         }
         if !self.subdirectory.is_empty() && !directory.join(&self.subdirectory).is_dir() {
             return Err(GitError::NoDirectory {
@@ -253,37 +263,53 @@ impl GitSource {
 
     /// When `commit` was made, in seconds since 1970. Fetches the commit with its files: without them git would ask for
     /// each that it looks for, and servers that only have files would be asked without end.
-    pub(crate) async fn commit_time(&self, commit: &str) -> Result<i64, GitError> {
+    pub(crate) async fn commit_time(
+        &self,
+        commit: &str,
+        authorization: Option<&Authorization>,
+    ) -> Result<i64, GitError> {
         let place = tempfile::tempdir().map_err(GitError::Program)?;
-        self.bring(commit, place.path()).await?;
-        self.time(commit, place.path()).await
+        let git = self.program(Some(place.path()), authorization);
+        git.bring(commit).await?;
+        git.time(commit).await
     }
 
-    async fn time(&self, commit: &str, directory: &Path) -> Result<i64, GitError> {
-        let time = self.git(Some(directory), "show", &["show", "-s", "--format=%ct", commit]).await?;
-        Ok(time.trim().parse().unwrap_or(0))
+    fn program<'a>(
+        &'a self,
+        directory: Option<&'a Path>,
+        authorization: Option<&'a Authorization>,
+    ) -> Program<'a> {
+        Program { remote: &self.remote, directory, authorization }
     }
+}
 
-    /// Makes a repository in `directory` (empty, existing) that has `commit`.
-    async fn bring(&self, commit: &str, directory: &Path) -> Result<(), GitError> {
-        let at = Some(directory);
-        self.git(at, "init", &["init", "-q", "."]).await?;
-        self.git(at, "remote", &["remote", "add", "origin", &self.remote]).await?;
+/// The `git` of this machine, in a directory.
+struct Program<'a> {
+    remote: &'a str,
+    directory: Option<&'a Path>,
+    authorization: Option<&'a Authorization>,
+}
+
+impl Program<'_> {
+    /// Makes a repository in the directory (empty, existing) that has `commit`.
+    async fn bring(&self, commit: &str) -> Result<(), GitError> {
+        self.run("init", &["init", "-q", "."]).await?;
+        self.run("remote", &["remote", "add", "origin", self.remote]).await?;
         let one = ["fetch", "-q", "--depth", "1", "origin", commit];
-        if self.git(at, "fetch", &one).await.is_err() {
+        if self.run("fetch", &one).await.is_err() {
             // Servers may refuse single commits; then everything comes.
             let all = ["fetch", "-q", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"];
-            self.git(at, "fetch", &all).await?;
+            self.run("fetch", &all).await?;
         }
         Ok(())
     }
 
-    async fn git(
-        &self,
-        directory: Option<&Path>,
-        action: &'static str,
-        arguments: &[&str],
-    ) -> Result<String, GitError> {
+    async fn time(&self, commit: &str) -> Result<i64, GitError> {
+        let time = self.run("show", &["show", "-s", "--format=%ct", commit]).await?;
+        Ok(time.trim().parse().unwrap_or(0))
+    }
+
+    async fn run(&self, action: &'static str, arguments: &[&str]) -> Result<String, GitError> {
         let mut command = Command::new("git");
         command
             .args([
@@ -294,14 +320,18 @@ impl GitSource {
                 "-c",
                 "init.defaultBranch=main",
             ])
-            .args(["-c", "advice.detachedHead=false", "-c", "core.symlinks=true"])
+            .args(["-c", "advice.detachedHead=false", "-c", "core.symlinks=true"]);
+        if let Some(authorization) = self.authorization {
+            authorization.give(&mut command);
+        }
+        command
             .args(arguments)
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("LC_ALL", "C")
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        if let Some(directory) = directory {
+        if let Some(directory) = self.directory {
             command.current_dir(directory);
         }
         let output = command.output().await.map_err(GitError::Program)?;
@@ -313,7 +343,7 @@ impl GitSource {
         let mut lines = errors.lines().filter(|line| !line.trim().is_empty());
         let fatal = errors.lines().find(|line| line.starts_with("fatal:"));
         let message = fatal.or_else(|| lines.next_back()).unwrap_or("no message").to_owned();
-        Err(GitError::Failed { action, remote: self.remote.clone(), message })
+        Err(GitError::Failed { action, remote: self.remote.to_owned(), message })
     }
 }
 

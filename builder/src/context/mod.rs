@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+pub mod authorization;
 pub mod git;
 mod hash;
 pub mod layout;

@@ -5,12 +5,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::{LowerOptions, NamedContext, args, at};
+use crate::context::authorization::Authorization;
 use crate::context::git::GitSource;
 use crate::dockerfile::ast::{Add, CopySource as Written, Dockerfile, Instruction, InstructionKind, Stage};
 use crate::dockerfile::expand::{Scope, expand};
 use crate::dockerfile::globals::Globals;
 use crate::dockerfile::{Span, Word};
 use crate::error::Result;
+use crate::secret::Secrets;
 
 pub(super) const NAME: &str = "SOURCE_DATE_EPOCH";
 
@@ -19,6 +21,7 @@ pub(super) const NAME: &str = "SOURCE_DATE_EPOCH";
 pub(super) async fn resolved<'o>(
     dockerfile: &Dockerfile,
     options: &'o LowerOptions,
+    secrets: &Secrets,
 ) -> Result<(Cow<'o, LowerOptions>, Option<i64>)> {
     let unchanged = (Cow::Borrowed(options), None);
     let Some(platform) = options.platforms.first() else { return Ok(unchanged) };
@@ -36,8 +39,9 @@ pub(super) async fn resolved<'o>(
     };
     let time = match source(dockerfile, options, &globals, name)? {
         Some(git) => {
-            let commit = git.commit().await?;
-            Some(git.commit_time(&commit).await?)
+            let authorization = Authorization::of(&git.remote, secrets)?;
+            let commit = git.commit(authorization.as_ref()).await?;
+            Some(git.commit_time(&commit, authorization.as_ref()).await?)
         }
         None => None,
     };

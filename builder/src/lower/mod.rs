@@ -27,6 +27,7 @@ use crate::dockerfile::{Diagnostic, Span};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, Op};
 use crate::resolve::Resolver;
+use crate::secret::Secrets;
 
 pub use self::options::{LowerOptions, NamedContext, NoCache};
 pub(crate) use self::origin::context_node;
@@ -95,13 +96,19 @@ pub struct TargetImage {
     pub base: Option<String>,
 }
 
-/// Makes the graph for the stages and platforms that `options` want.
+/// Makes the graph for the stages and platforms that `options` want. `secrets` count where a repository has to be asked for
+/// the time of its commit.
 ///
 /// # Errors
 ///
 /// [`Error::Dockerfile`] with the place of what is wrong; a base image that cannot be resolved.
-pub async fn lower(dockerfile: &Dockerfile, options: &LowerOptions, resolver: &Resolver) -> Result<Lowered> {
-    let (options, epoch) = epoch::resolved(dockerfile, options).await?;
+pub async fn lower(
+    dockerfile: &Dockerfile,
+    options: &LowerOptions,
+    secrets: &Secrets,
+    resolver: &Resolver,
+) -> Result<Lowered> {
+    let (options, epoch) = epoch::resolved(dockerfile, options, secrets).await?;
     let options = &*options;
     let targets = targets(dockerfile, options)?;
     let mut passes = Vec::new();

@@ -126,7 +126,7 @@ impl Engine {
     pub async fn plan(&self, request: &BuildRequest, cancel: CancellationToken) -> Result<Plan> {
         let (parsed, mut warnings) = build::parse(request)?;
         let resolver = Resolver::new(self.store.clone(), self.client.clone(), request.pull).keeping_nothing();
-        let lowering = lower(&parsed, &request.options, &resolver);
+        let lowering = lower(&parsed, &request.options, &request.secrets, &resolver);
         let Lowered { graph, stages, epoch, warnings: more, .. } = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Error::Cancelled),

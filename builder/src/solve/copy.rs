@@ -120,7 +120,7 @@ impl Work {
         let checkouts = self
             .origins
             .iter()
-            .map(|origin| origin.checkout(self.store(), &self.handle))
+            .map(|origin| origin.checkout(self.store(), &self.solver.inner.around.secrets, &self.handle))
             .collect::<Result<Vec<_>>>()?;
         let mut digests = Vec::new();
         let mut selection: Option<Selection<'_>> = None;

@@ -8,10 +8,12 @@ use percent_encoding::percent_decode_str;
 
 use super::{Solver, key};
 use crate::context::LocalContext;
+use crate::context::authorization::Authorization;
 use crate::context::git::GitSource;
 use crate::copy::{self as files, Fetched, ModeChange, Owner, Request, Selection, Source};
 use crate::error::{Error, Result};
 use crate::graph::{CopyOp, CopySource, Unpack};
+use crate::secret::Secrets;
 use crate::task;
 use crate::users;
 
@@ -84,7 +86,8 @@ impl Solver {
                     Origin::Fetched(fetched, *unpack)
                 }
                 (Err(_), CopySource::Git(git)) => {
-                    let commit = git.commit().await?;
+                    let authorization = Authorization::of(&git.remote, &self.inner.around.secrets)?;
+                    let commit = git.commit(authorization.as_ref()).await?;
                     self.note_version(source, commit.clone());
                     Origin::Git(git.clone(), commit)
                 }
@@ -146,11 +149,13 @@ impl Origin {
     pub(super) fn checkout(
         &self,
         store: &Store,
+        secrets: &Secrets,
         handle: &tokio::runtime::Handle,
     ) -> Result<Option<(LocalContext, Scratch)>> {
         let Self::Git(git, commit) = self else { return Ok(None) };
         let scratch = store.scratch()?;
-        let directory = handle.block_on(git.checkout(commit, scratch.path()))?;
+        let authorization = Authorization::of(&git.remote, secrets)?;
+        let directory = handle.block_on(git.checkout(commit, scratch.path(), authorization.as_ref()))?;
         // The subdirectory comes from outside: it is resolved inside the checkout.
         let context = LocalContext::open_below(&directory, &git.subdirectory)?;
         Ok(Some((context, scratch)))

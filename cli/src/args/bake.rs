@@ -11,7 +11,8 @@ use super::kaniko::boolean;
 /// `rbuild bake`
 #[derive(Debug, Args)]
 pub(crate) struct BakeArgs {
-    /// Targets and groups, also as patterns (`app-*`) [default: `default`]
+    /// Targets and groups, also as patterns (`app-*`); in front of them the address of a definition that is not here, a git
+    /// repository or a file [default: `default`]
     #[arg(value_name = "TARGET")]
     pub(crate) targets: Vec<String>,
     /// Bake or compose file, `-` for standard input; may be repeated, later ones change earlier ones [default: each of
@@ -51,7 +52,8 @@ pub(crate) struct BakeArgs {
     /// Bill of materials of the images, as `--sbom` of a build
     #[arg(long, value_name = "SBOM", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) sbom: Option<String>,
-    /// Privilege that targets may ask for: `network.host` or `security.insecure`
+    /// Privilege that targets may ask for: `network.host` or `security.insecure`; of a definition at an address also `ssh` and
+    /// files outside of this directory, `fs=PATH`, `fs.read=PATH` or `fs.write=PATH`
     #[arg(long, value_name = "ENTITLEMENT")]
     pub(crate) allow: Vec<String>,
     /// Write digests of the results to a file, as JSON by target

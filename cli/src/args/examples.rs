@@ -250,5 +250,11 @@ pub(super) const EXAMPLES: &[Examples] = &[
             ("rbuild man --directory /usr/local/share/man/man1", "Install all pages"),
         ],
     ),
-    ("version", &[("rbuild version", "For a report")]),
+    (
+        "version",
+        &[
+            ("rbuild version", "For a report"),
+            ("rbuild version -f '{{.Server.Version}}'", "The version alone"),
+        ],
+    ),
 ];

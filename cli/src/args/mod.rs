@@ -166,7 +166,7 @@ pub(crate) enum Command {
     /// Print manual pages
     Man(manual::ManArgs),
     /// Show the version
-    Version,
+    Version(store::VersionArgs),
     /// Image commands under Docker's newer names
     #[command(subcommand, hide = true)]
     Image(ImageCommand),

@@ -20,6 +20,9 @@ pub(crate) struct DuArgs {
     /// Each image, cache record, cache directory, log and so on by itself
     #[arg(short, long)]
     pub(crate) verbose: bool,
+    /// `table`, `json` for one object a line, or a template such as '{{.Type}} {{.Size}}'
+    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["json", "verbose", "filter"])]
+    pub(crate) format: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -76,6 +79,14 @@ pub(crate) struct CheckStoreArgs {
 #[derive(Debug, Args)]
 pub(crate) struct InfoArgs {
     /// `json`, or a template such as '{{.ServerVersion}}'
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+}
+
+/// `rbuild version`
+#[derive(Debug, Args)]
+pub(crate) struct VersionArgs {
+    /// `json`, or a template such as '{{.Server.Version}}'
     #[arg(short, long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
 }

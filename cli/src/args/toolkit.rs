@@ -321,6 +321,9 @@ pub(crate) struct SearchArgs {
     /// Whole descriptions
     #[arg(long)]
     pub(crate) no_trunc: bool,
+    /// `table`, `json` for one object a line, or a template such as '{{.Name}} {{.StarCount}}'
+    #[arg(long, value_name = "FORMAT", conflicts_with = "json")]
+    pub(crate) format: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

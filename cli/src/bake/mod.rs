@@ -18,6 +18,7 @@ mod markup;
 mod overrides;
 pub(crate) mod paths;
 pub(crate) mod print;
+pub(crate) mod remote;
 pub(crate) mod select;
 pub(crate) mod target;
 mod types;
@@ -56,6 +57,10 @@ pub(crate) struct Given<'a> {
     pub(crate) open: &'a dyn Fn(&str) -> std::result::Result<Option<Source>, String>,
     /// `--set`
     pub(crate) overrides: &'a [String],
+    /// Where the definition came from, if not from this machine.
+    pub(crate) remote: Option<&'a remote::Remote>,
+    /// `BAKE_CMD_CONTEXT`: where the command runs, or another address that it names.
+    pub(crate) command_context: &'a str,
     /// `SOURCE_DATE_EPOCH`
     pub(crate) epoch: Option<&'a str>,
     /// The platform of this machine.
@@ -83,7 +88,7 @@ pub(crate) fn read(files: &[Source], given: &Given<'_>) -> Result<Read> {
     let mut config = if composes.is_empty() { Config::default() } else { compose::read(&composes, given)? };
     let environment = Environment {
         builtins: BTreeMap::from([
-            ("BAKE_CMD_CONTEXT".to_owned(), "cwd://".to_owned()),
+            ("BAKE_CMD_CONTEXT".to_owned(), given.command_context.to_owned()),
             ("BAKE_LOCAL_PLATFORM".to_owned(), given.platform.clone()),
         ]),
         lookup: given.lookup,

@@ -143,6 +143,9 @@ impl Resolver<'_> {
                 return Err(Fault::new(message));
             }
         }
+        if let Some(remote) = self.given.remote {
+            return remote.place(target);
+        }
         if let Some(context) = &mut target.context {
             let here = context.strip_prefix("cwd://").unwrap_or(context).to_owned();
             *context = if paths::is_remote(&here) { here } else { paths::clean(&here) };

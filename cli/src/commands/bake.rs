@@ -13,7 +13,9 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, bake_call, build, build_failure, build_results, engine, print, remote, tell};
+use super::{
+    Context, bake_call, bake_remote, build, build_failure, build_results, engine, print, remote, tell,
+};
 use crate::args::bake::BakeArgs;
 use crate::args::build::BuildArgs;
 use crate::args::call::{Call, Method};
@@ -27,7 +29,8 @@ use crate::settings::bake::Definition;
 
 /// Builds the targets of bake files.
 pub(super) async fn run(context: &Context, args: BakeArgs) -> Result<()> {
-    let definition = Definition::open(&args, &context.environment)?;
+    let fetched = bake_remote::fetch(context, &args).await?;
+    let definition = Definition::open(&args, &context.environment, fetched)?;
     let read = definition.read()?;
     if let Some(what) = &args.list {
         return print(&list::list(what, &read)?);
@@ -42,7 +45,9 @@ pub(super) async fn run(context: &Context, args: BakeArgs) -> Result<()> {
     }
     let mut builds = BTreeMap::new();
     for (name, target) in &selection.targets {
-        builds.insert(name.clone(), settings::bake::build(target, &args, &context.environment)?);
+        let mut build = settings::bake::build(target, &args, &context.environment)?;
+        build.secret.splice(0..0, definition.secrets());
+        builds.insert(name.clone(), build);
     }
     let asked = if args.check { Some(Call { method: Method::Check, ..Call::default() }) } else { args.call };
     if selection.targets.values().any(|target| target.call.is_some()) || asked.is_some() {

@@ -3,13 +3,13 @@
 use jiff::Timestamp;
 use layer_store::store::{Category, Item, Share, Space, Usage};
 use registry_client::Reference;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Context, print};
 use crate::args::store::DuArgs;
 use crate::failure::Result;
 use crate::settings::prune::{filters, type_of};
-use crate::{catalog, size, table};
+use crate::{catalog, size, table, template};
 
 /// The rows of the table, in their order.
 const ROWS: [(Category, &str); 8] = [
@@ -35,6 +35,10 @@ pub(super) fn run(context: &Context, args: &DuArgs) -> Result<()> {
         value["root"] = json!(store.root());
         return print(&format!("{value:#}\n"));
     }
+    if let Some(format) = args.format.as_deref().filter(|format| *format != "table") {
+        let values: Vec<Value> = shares(&usage).into_iter().map(described).collect();
+        return print(&template::rows(format, &[("TotalCount", "TOTAL")], &values)?);
+    }
     let mut text = summary(&usage);
     if args.verbose || !filters.is_empty() {
         text += &details(&usage, now);
@@ -43,8 +47,9 @@ pub(super) fn run(context: &Context, args: &DuArgs) -> Result<()> {
     print(&text)
 }
 
-fn summary(usage: &Usage) -> String {
-    let rows = ROWS.map(|(category, name)| {
+/// The columns of the table for each kind of thing.
+fn shares(usage: &Usage) -> [[String; 5]; 8] {
+    ROWS.map(|(category, name)| {
         let none = Share { category, count: 0, active: 0, bytes: 0, reclaimable: 0 };
         let share = usage.shares.iter().find(|share| share.category == category).copied().unwrap_or(none);
         let percent = (share.reclaimable * 100).checked_div(share.bytes);
@@ -56,7 +61,15 @@ fn summary(usage: &Usage) -> String {
             size::bytes(share.bytes),
             percent.map_or(reclaimable.clone(), |percent| format!("{reclaimable} ({percent}%)")),
         ]
-    });
+    })
+}
+
+/// A row in the fields of `docker system df --format`.
+fn described([kind, total, active, size, reclaimable]: [String; 5]) -> Value {
+    json!({"Type": kind, "TotalCount": total, "Active": active, "Size": size, "Reclaimable": reclaimable})
+}
+
+fn summary(usage: &Usage) -> String {
     let forms = [
         ("Blobs", usage.forms.blobs),
         ("Indexes", usage.forms.indexes),
@@ -65,7 +78,7 @@ fn summary(usage: &Usage) -> String {
     ];
     let forms =
         forms.map(|(name, Space { count, bytes })| [name.to_owned(), count.to_string(), size::bytes(bytes)]);
-    table::columns(["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"], &rows)
+    table::columns(["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"], &shares(usage))
         + "\n"
         + &table::columns(["FORM OF LAYERS", "TOTAL", "SIZE"], &forms)
 }

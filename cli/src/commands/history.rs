@@ -112,7 +112,7 @@ fn of_image(context: &Context, args: &HistoryArgs, name: &str) -> Result<()> {
         (false, "table") => DOCKERS_TABLE,
         (false, format) => format,
     };
-    print(&template::rows(format, &HEADERS, &steps).map_err(Failure::usage)?)
+    print(&template::rows(format, &HEADERS, &steps)?)
 }
 
 /// A step of an image, in the fields of `docker history --format`. Only the last one has an id.

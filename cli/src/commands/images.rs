@@ -38,7 +38,7 @@ pub(super) fn run(context: &Context, args: &ImagesArgs) -> Result<()> {
         None | Some("table") => print(&table(&rows, args)),
         Some(format) => {
             let values: Vec<_> = rows.iter().map(|row| row.value(args.no_trunc)).collect();
-            print(&template::rows(format, &HEADERS, &values).map_err(Failure::usage)?)
+            print(&template::rows(format, &HEADERS, &values)?)
         }
     }
 }

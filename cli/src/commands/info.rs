@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use super::{Context, doctor, print};
 use crate::args::store::InfoArgs;
-use crate::failure::{Failure, Result};
-use crate::{builds, catalog, settings, size, template};
+use crate::failure::Result;
+use crate::template::Template;
+use crate::{builds, catalog, settings, size};
 
 /// Says what there is: the program, the store, the machine and the settings that commands would use.
 pub(super) async fn run(context: &Context, args: &InfoArgs) -> Result<()> {
@@ -19,7 +20,7 @@ pub(super) async fn run(context: &Context, args: &InfoArgs) -> Result<()> {
     match args.format.as_deref() {
         None => print(&text(&value)),
         Some("json") => print(&format!("{value}\n")),
-        Some(format) => print(&format!("{}\n", template::render(format, &value).map_err(Failure::usage)?)),
+        Some(format) => print(&format!("{}\n", Template::parse(format)?.fill(&value)?)),
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Context, print};
 use crate::args::image::InspectArgs;
 use crate::catalog::{self, Image};
 use crate::failure::{Failure, Result};
-use crate::template;
+use crate::template::Template;
 
 /// Prints all that is known of images, as an array in Docker's field names. Those that are found are printed even where
 /// another is not.
@@ -27,9 +27,9 @@ pub(super) fn run(context: &Context, args: &InspectArgs) -> Result<()> {
             print(&format!("{text}\n"))?;
         }
         Some(format) => {
+            let template = Template::parse(format)?;
             for value in &values {
-                let line = template::render(format, value).map_err(Failure::usage)?;
-                print(&format!("{line}\n"))?;
+                print(&format!("{}\n", template.fill(value)?))?;
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod bake;
 mod bake_call;
+mod bake_remote;
 mod build;
 mod build_failure;
 mod build_results;
@@ -168,7 +169,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Info(args) => info::run(context, &args).await,
         Command::Completion(args) => completion::run(&args),
         Command::Man(args) => man::run(&args),
-        Command::Version => version::run(context),
+        Command::Version(args) => version::run(context, &args),
         // The parser has put them under their first names.
         Command::Image(_) | Command::System(_) => {
             Err(Failure::usage("this group of commands needs a command"))

@@ -104,8 +104,10 @@ async fn place_context(
     request: &mut BuildRequest,
 ) -> Result<()> {
     if file.is_none_or(|file| file != "-" && !settings::is_url(file)) {
-        let source: Source =
-            engine.remote_dockerfile(&context, &request.archives, file).await.map_err(explained)?;
+        let source: Source = engine
+            .remote_dockerfile(&context, &request.archives, &request.secrets, file)
+            .await
+            .map_err(explained)?;
         request.dockerfile = source;
     }
     request.options.contexts.insert(String::new(), context);

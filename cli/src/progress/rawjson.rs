@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use builder::event::{Event, Outcome, Reporter, StepId, Stream};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use layer_store::Digest;
 use serde_json::{Value, json};
 
@@ -47,6 +47,15 @@ impl<W> State<W> {
                 let vertex = json!({"digest": vertex(step), "name": name, "started": now});
                 self.started.insert(step, (name, now));
                 json!({"vertexes": [vertex]})
+            }
+            // BuildKit has no word for it; a status is its form for what belongs to a step and takes time.
+            Event::StepWaited { step, waited } => {
+                let ready = now.saturating_sub(SignedDuration::try_from(waited).ok()?).unwrap_or(now);
+                let status = json!({
+                    "id": "waiting", "vertex": vertex(step), "name": "waiting for its turn", "current": 0,
+                    "timestamp": now, "started": ready, "completed": now,
+                });
+                json!({"statuses": [status]})
             }
             Event::StepOutput { step, stream, bytes } => {
                 let number = match stream {
@@ -108,6 +117,7 @@ mod tests {
     fn fields_are_buildkits() {
         let json = RawJson::new(Vec::new());
         json.event(Event::StepStarted { step: StepId(1), name: "[1/1] RUN true".into() });
+        json.event(Event::StepWaited { step: StepId(1), waited: Duration::from_millis(1500) });
         json.event(Event::StepOutput { step: StepId(1), stream: Stream::Stderr, bytes: b"hi\n".into() });
         json.event(Event::StepFinished {
             step: StepId(1),
@@ -117,9 +127,13 @@ mod tests {
         let text = String::from_utf8(json.0.into_inner().unwrap().output).unwrap();
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines[0]["vertexes"][0]["name"], "[1/1] RUN true");
-        assert_eq!(lines[1]["logs"][0]["data"], "aGkK");
-        assert_eq!(lines[1]["logs"][0]["stream"], 2);
-        assert_eq!(lines[2]["vertexes"][0]["cached"], true);
-        assert_eq!(lines[2]["vertexes"][0]["digest"], lines[1]["logs"][0]["vertex"]);
+        let wait = &lines[1]["statuses"][0];
+        assert_eq!((&wait["id"], &wait["vertex"]), (&json!("waiting"), &lines[0]["vertexes"][0]["digest"]));
+        let time = |name: &str| wait[name].as_str().unwrap().parse::<Timestamp>().unwrap();
+        assert_eq!(time("completed").duration_since(time("started")).as_millis(), 1500);
+        assert_eq!(lines[2]["logs"][0]["data"], "aGkK");
+        assert_eq!(lines[2]["logs"][0]["stream"], 2);
+        assert_eq!(lines[3]["vertexes"][0]["cached"], true);
+        assert_eq!(lines[3]["vertexes"][0]["digest"], lines[2]["logs"][0]["vertex"]);
     }
 }

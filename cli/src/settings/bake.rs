@@ -1,159 +1,21 @@
 //! From the arguments of a bake to the builds that it is.
 
+mod definition;
+mod files;
+
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::Path;
 
-use builder::dockerfile::Source;
-use layer_store::Platform;
+pub(crate) use definition::{Definition, Fetched};
+pub(crate) use files::{credentials, remote_address, remote_names};
 
 use super::Environment;
 use crate::args::bake::BakeArgs;
 use crate::args::build::BuildArgs;
-use crate::args::kaniko::boolean;
-use crate::bake::select::Selection;
 use crate::bake::target::Target;
-use crate::bake::{self, DEFAULT_FILES, Given, Surroundings, entries, paths};
+use crate::bake::{entries, paths};
 use crate::failure::{Failure, Result};
 use crate::place;
-
-/// The largest file, in bytes.
-const FILE_LIMIT: u64 = 16 << 20;
-
-/// The files of a bake, with what counts beside them.
-pub(crate) struct Definition<'a> {
-    environment: &'a Environment,
-    files: Vec<Source>,
-    env_file: Option<Source>,
-    variables: BTreeMap<String, String>,
-    overrides: Vec<String>,
-    targets: Vec<String>,
-}
-
-impl<'a> Definition<'a> {
-    /// Opens the files.
-    pub(crate) fn open(args: &BakeArgs, environment: &'a Environment) -> Result<Self> {
-        if let Some(url) = args.targets.first().filter(|word| paths::is_remote(word)) {
-            return Err(Failure::usage(format!("a definition at `{url}` is not fetched"))
-                .hint("clone the repository and run `rbuild bake` there"));
-        }
-        let mut targets = args.targets.clone();
-        if targets.is_empty() {
-            targets.push("default".to_owned());
-        }
-        Ok(Self {
-            environment,
-            files: files(args, environment)?,
-            env_file: read(".env")?,
-            variables: super::values::pairs("--var", &args.var)?,
-            overrides: overrides(args),
-            targets,
-        })
-    }
-
-    /// What the files define.
-    pub(crate) fn read(&self) -> Result<bake::Read> {
-        Ok(self.given(|given| bake::read(&self.files, given))?)
-    }
-
-    /// The targets that were asked for.
-    pub(crate) fn select(&self, read: &bake::Read) -> Result<Selection> {
-        Ok(self.given(|given| bake::select::select(&read.config, &self.targets, given))?)
-    }
-
-    fn given<T>(&self, work: impl FnOnce(&Given<'_>) -> T) -> T {
-        let hidden = self.environment.text("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP");
-        let hidden = hidden.is_some_and(|text| boolean(text) == Ok(true));
-        let lookup = |name: &str| {
-            let own = self.variables.get(name).cloned();
-            own.or_else(|| self.environment.exact(name).filter(|_| !hidden).map(str::to_owned))
-        };
-        let home = self.environment.home().map(|home| home.display().to_string());
-        work(&Given {
-            lookup: &lookup,
-            env_file: self.env_file.as_ref(),
-            open: &|name| read(name).map_err(|failure| failure.to_string()),
-            overrides: &self.overrides,
-            epoch: self.environment.text("SOURCE_DATE_EPOCH"),
-            platform: Platform::host().to_string(),
-            surroundings: Surroundings {
-                now: jiff::Timestamp::now(),
-                home: home.unwrap_or_else(|| "/".to_owned()),
-            },
-        })
-    }
-}
-
-/// The files that were named, or those of the usual names that are there.
-fn files(args: &BakeArgs, environment: &Environment) -> Result<Vec<Source>> {
-    let mut names = args.file.clone();
-    if names.is_empty()
-        && let Some(list) = environment.text("BUILDX_BAKE_FILE")
-    {
-        let separator = environment.text("BUILDX_BAKE_PATH_SEPARATOR").unwrap_or(":");
-        names = list
-            .split(separator)
-            .map(|name| name.trim().to_owned())
-            .filter(|name| !name.is_empty())
-            .collect();
-    }
-    if names.is_empty() {
-        let mut found = Vec::new();
-        for name in DEFAULT_FILES {
-            found.extend(read(name)?);
-        }
-        if found.is_empty() {
-            return Err(Failure::usage("there is no bake or compose file here")
-                .hint("`--file` names one; without it these are looked for: docker-bake.hcl, docker-bake.json, compose.yaml, docker-compose.yml"));
-        }
-        return Ok(found);
-    }
-    let mut found = Vec::new();
-    for name in names {
-        if name == "-" {
-            found.push(text(std::io::stdin(), "<stdin>")?);
-            continue;
-        }
-        let name = name.strip_prefix("cwd://").unwrap_or(&name);
-        let file = read(name)?;
-        found.push(file.ok_or_else(|| Failure::new(format!("there is no bake file `{name}`")))?);
-    }
-    Ok(found)
-}
-
-/// A file, if it is there.
-fn read(name: &str) -> Result<Option<Source>> {
-    match std::fs::File::open(name) {
-        Ok(file) => text(file, name).map(Some),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Failure::new(format!("cannot read `{name}`: {error}"))),
-    }
-}
-
-fn text(file: impl std::io::Read, name: &str) -> Result<Source> {
-    let mut bytes = Vec::new();
-    file.take(FILE_LIMIT + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Failure::new(format!("cannot read `{name}`: {error}")))?;
-    if bytes.len() as u64 > FILE_LIMIT {
-        return Err(Failure::new(format!("`{name}` is larger than {FILE_LIMIT} bytes")));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| Failure::new(format!("`{name}` is not UTF-8 text")))?;
-    Ok(Source::new(name, text))
-}
-
-/// `--set`, and the flags that are short for one.
-fn overrides(args: &BakeArgs) -> Vec<String> {
-    let mut all = args.set.clone();
-    all.extend(args.push.then(|| "*.push=true".to_owned()));
-    all.extend(args.load.then(|| "*.load=true".to_owned()));
-    all.extend(args.no_cache.map(|on| format!("*.no-cache={on}")));
-    all.extend(args.pull.map(|on| format!("*.pull={on}")));
-    for (kind, text) in [("provenance", &args.provenance), ("sbom", &args.sbom)] {
-        all.extend(text.as_ref().map(|text| format!("*.attest={}", entries::attestation_of(kind, text))));
-    }
-    all
-}
 
 /// The build of a target. Its contexts that are other targets are left out: they are put in when those are built.
 pub(crate) fn build(target: &Target, args: &BakeArgs, environment: &Environment) -> Result<BuildArgs> {

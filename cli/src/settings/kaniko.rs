@@ -47,8 +47,13 @@ pub(crate) fn read(args: &KanikoArgs, global: &GlobalArgs, environment: &Environ
                 .hint("name one with `--destination`, or say `--no-push`"));
         }
     }
-    let environment = surroundings(args, environment);
+    let mut environment = surroundings(args, environment);
     let context = context::address(args, &environment)?;
+    let mut secret = args.secret.clone();
+    if let Some(credentials) = context::credentials(args, &environment) {
+        secret.insert(0, format!("id={},env={}", credentials.id, context::Credentials::VARIABLE));
+        environment = environment.with_default(context::Credentials::VARIABLE, credentials.header);
+    }
     let mut build = BuildArgs {
         file: context::dockerfile(args, &context),
         context,
@@ -56,7 +61,7 @@ pub(crate) fn read(args: &KanikoArgs, global: &GlobalArgs, environment: &Environ
         build_arg: args.build_arg.iter().map(|text| build_arg(text, &environment)).collect(),
         label: args.label.clone(),
         annotation: args.annotation.clone(),
-        secret: args.secret.clone(),
+        secret,
         target: args.target.iter().cloned().collect(),
         platform: args.custom_platform.iter().cloned().collect(),
         squash: args.single_snapshot == Some(true),

@@ -22,6 +22,7 @@ mod kills;
 mod lab;
 mod model;
 mod pages;
+mod private_git;
 mod progress;
 mod real_input;
 mod run;

@@ -53,6 +53,8 @@ pub(super) fn service(mut node: Node) -> Node {
                 value.value = Markup::Map(vec![(value.with(context), value.clone())]);
             }
             *value = service(value.clone());
+        } else if key.is("env_file") && !matches!(value.value, Markup::List(_)) {
+            value.value = Markup::List(vec![value.clone()]);
         } else if MAPS.iter().any(|name| key.is(name)) {
             written_out(value, key.is("extra_hosts"));
         }

@@ -1,6 +1,7 @@
 //! Compose files: a service that is built is a target.
 
 mod env_file;
+mod environment;
 mod interpolate;
 mod merge;
 mod place;
@@ -28,18 +29,28 @@ struct Variables<'a> {
     given: &'a Given<'a>,
     file: BTreeMap<String, String>,
     /// How many files others have named.
-    opened: Cell<usize>,
+    opened: &'a Cell<usize>,
 }
 
 impl Variables<'_> {
     fn value(&self, name: &str) -> Option<String> {
         (self.given.lookup)(name).or_else(|| self.file.get(name).cloned())
     }
+
+    /// Opens the file at `path` that `node` names; `None` if it is not there.
+    fn open(&self, node: &Node, path: &str) -> Result<Option<Source>> {
+        self.opened.update(|count| count + 1);
+        if self.opened.get() > FILES {
+            return Err(node.fault("files name each other without an end"));
+        }
+        (self.given.open)(path).map_err(|reason| node.fault(reason))
+    }
 }
 
 /// Reads compose files, in their order, as one project.
 pub(super) fn read(files: &[&Source], given: &Given<'_>) -> Result<Config> {
-    let mut variables = Variables { given, file: BTreeMap::new(), opened: Cell::new(0) };
+    let opened = Cell::new(0);
+    let mut variables = Variables { given, file: BTreeMap::new(), opened: &opened };
     if let Some(file) = given.env_file {
         variables.file = env_file::read(file, &|name| (given.lookup)(name))?;
     }
@@ -106,13 +117,13 @@ impl Project<'_> {
         Ok(())
     }
 
-    /// Takes in what an entry of `include` names: a file, or `path` and `project_directory`.
+    /// Takes in what an entry of `include` names: a file, or `path`, `project_directory` and `env_file`.
     fn include(&mut self, item: &Node, base: &str, depth: usize) -> Result<()> {
         if let Some(other) = item
             .fields()
             .iter()
             .map(|(key, _)| key)
-            .find(|key| !["path", "project_directory"].iter().any(|known| key.is(known)))
+            .find(|key| !["path", "project_directory", "env_file"].iter().any(|known| key.is(known)))
         {
             let message = format!("`{}` of an `include` is not supported", other.name().unwrap_or_default());
             return Err(other.fault(message));
@@ -125,15 +136,22 @@ impl Project<'_> {
         for file in files {
             let (source, own) = self.open(file, base, depth)?;
             let directory = directory.as_ref().map_or(own, |directory| paths::join(base, directory));
-            self.take(&source, &directory, depth + 1)?;
+            let file = environment::of_include(item, base, &directory, self.variables)?;
+            let variables = Variables { file, ..*self.variables };
+            let mut included = Project {
+                variables: &variables,
+                services: std::mem::take(&mut self.services),
+                secrets: std::mem::take(&mut self.secrets),
+            };
+            included.take(&source, &directory, depth + 1)?;
+            (self.services, self.secrets) = (included.services, included.secrets);
         }
         Ok(())
     }
 
     /// Opens the file that a node names. Returns it with its directory.
     fn open(&self, file: &Node, base: &str, depth: usize) -> Result<(Source, String)> {
-        self.variables.opened.update(|count| count + 1);
-        if depth >= DEPTH || self.variables.opened.get() > FILES {
+        if depth >= DEPTH {
             return Err(file.fault("files name each other without an end"));
         }
         let name = file.name().ok_or_else(|| file.fault("the name of a file is needed"))?;
@@ -141,7 +159,7 @@ impl Project<'_> {
             return Err(file.fault(format!("`{name}` is not fetched: only files of this machine are read")));
         }
         let path = paths::join(base, &name);
-        let source = (self.variables.given.open)(&path).map_err(|reason| file.fault(reason))?;
+        let source = self.variables.open(file, &path)?;
         let source = source.ok_or_else(|| file.fault(format!("there is no file `{path}`")))?;
         let directory = path.rsplit_once('/').map_or(String::new(), |(directory, _)| directory.to_owned());
         Ok((source, directory))

@@ -3,12 +3,26 @@
 use super::super::markup::{Markup, Node};
 use super::super::paths;
 
-/// A service whose build has its paths below `base`.
+/// A service whose build and files of variables have their paths below `base`.
 pub(super) fn service(mut node: Node, base: &str) -> Node {
     if base.is_empty() {
         return node;
     }
     let Markup::Map(fields) = &mut node.value else { return node };
+    for (_, files) in fields.iter_mut().filter(|(key, _)| key.is("env_file")) {
+        let Markup::List(files) = &mut files.value else { continue };
+        for file in files {
+            match &mut file.value {
+                Markup::Map(fields) => {
+                    fields
+                        .iter_mut()
+                        .filter(|(key, _)| key.is("path"))
+                        .for_each(|(_, path)| below(path, base));
+                }
+                _ => below(file, base),
+            }
+        }
+    }
     for (_, build) in fields.iter_mut().filter(|(key, _)| key.is("build")) {
         let text = |text: &str| build.with(Markup::Scalar { text: text.to_owned(), plain: false });
         let usual = (text("context"), text("."));

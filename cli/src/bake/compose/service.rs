@@ -7,8 +7,8 @@ use super::super::fault::Result;
 use super::super::markup::{Markup, Node};
 use super::super::target::Target;
 use super::super::{check_name, paths, target_name};
-use super::Variables;
 use super::read::{agents, contexts, each, flag, limits, list, map, named, size, text, texts, words};
+use super::{Variables, environment};
 
 /// The fields of `build`.
 const BUILD: [&str; 25] = [
@@ -71,7 +71,8 @@ pub(super) fn target(
     };
     let mut target = Target { name: target_name(name), ..Target::default() };
     check_name(&target.name).map_err(|reason| node.fault(reason))?;
-    let service = Service { node, secrets, variables };
+    let files = environment::of_service(node, variables)?;
+    let service = Service { node, secrets, variables, files };
     for (key, value) in build.fields() {
         let Some(field) = key.name().filter(|field| !field.starts_with("x-")) else { continue };
         let Some(field) = BUILD.iter().find(|known| **known == field) else {
@@ -126,6 +127,8 @@ struct Service<'a> {
     node: &'a Node,
     secrets: &'a BTreeMap<String, Node>,
     variables: &'a Variables<'a>,
+    /// What its `env_file`s say.
+    files: BTreeMap<String, String>,
 }
 
 impl Service<'_> {
@@ -167,7 +170,7 @@ impl Service<'_> {
         Ok(())
     }
 
-    /// Arguments; one without a value has that of the service's environment, or of this process's.
+    /// Arguments; one without a value has that of the service's environment, of its files, or of this process.
     fn arguments(&self, node: &Node) -> Result<BTreeMap<String, String>, String> {
         let own = self.node.field("environment");
         let mut arguments = BTreeMap::new();
@@ -177,7 +180,7 @@ impl Service<'_> {
                 let own = own.and_then(|own| own.field(&name)).filter(|value| !value.is_null());
                 match own {
                     Some(value) => Some(text(value)?),
-                    None => self.variables.value(&name),
+                    None => self.files.get(&name).cloned().or_else(|| self.variables.value(&name)),
                 }
             } else {
                 Some(text(value)?)

@@ -1,13 +1,19 @@
 //! `rbuild search`
 
 use registry_client::SearchResult;
-use serde_json::to_value;
+use serde_json::{Value, json, to_value};
 
 use super::open::{pair, with_client};
 use crate::args::toolkit::SearchArgs;
 use crate::commands::{Context, print};
 use crate::failure::{Failure, Result};
-use crate::table;
+use crate::template;
+
+/// What `docker search` prints.
+const DOCKERS_TABLE: &str = "table {{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}";
+/// What stands above columns whose field has another name.
+const HEADERS: [(&str, &str); 3] =
+    [("StarCount", "STARS"), ("IsOfficial", "OFFICIAL"), ("IsAutomated", "AUTOMATED")];
 
 /// As much of a description is shown, as Docker does.
 const SHOWN: usize = 45;
@@ -23,18 +29,29 @@ pub(super) async fn run(context: &Context, args: &SearchArgs) -> Result<()> {
     if args.json {
         return print(&format!("{:#}\n", to_value(&found).unwrap_or_default()));
     }
-    let rows: Vec<[String; 4]> = found
-        .iter()
-        .map(|one| {
-            let mut description = one.description.split_whitespace().collect::<Vec<_>>().join(" ");
-            if !args.no_trunc && description.chars().count() > SHOWN {
-                description = description.chars().take(SHOWN - 1).chain(['…']).collect();
-            }
-            let official = if one.official { "[OK]" } else { "" };
-            [one.name.clone(), description, one.stars.to_string(), official.to_owned()]
-        })
-        .collect();
-    print(&table::columns(["NAME", "DESCRIPTION", "STARS", "OFFICIAL"], &rows))
+    let format = args.format.as_deref().filter(|format| *format != "table").unwrap_or(DOCKERS_TABLE);
+    let rows: Vec<Value> = found.iter().map(|one| row(one, args.no_trunc, format == "json")).collect();
+    print(&template::rows(format, &HEADERS, &rows)?)
+}
+
+/// A result in the fields of `docker search --format`, whose truth is a word in JSON and a mark elsewhere.
+fn row(one: &SearchResult, whole: bool, is_json: bool) -> Value {
+    let mut description = one.description.split_whitespace().collect::<Vec<_>>().join(" ");
+    if !whole && description.chars().count() > SHOWN {
+        description = description.chars().take(SHOWN - 1).chain(['…']).collect();
+    }
+    let mark = |truth: bool| match (is_json, truth) {
+        (true, truth) => truth.to_string(),
+        (false, true) => "[OK]".to_owned(),
+        (false, false) => String::new(),
+    };
+    json!({
+        "Name": one.name,
+        "Description": description,
+        "StarCount": one.stars.to_string(),
+        "IsOfficial": mark(one.official),
+        "IsAutomated": mark(false),
+    })
 }
 
 /// A `--filter`.
@@ -62,5 +79,31 @@ impl Filter {
             Self::Stars(least) => one.stars >= *least,
             Self::Official(wanted) => one.official == *wanted,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_and_fields_are_dockers() {
+        let one = SearchResult {
+            name: "busybox".to_owned(),
+            description: "a tiny\tbox of many tools that people know by their names".to_owned(),
+            stars: 3500,
+            official: true,
+        };
+        let printed =
+            |format: &str| template::rows(format, &HEADERS, &[row(&one, false, format == "json")]).unwrap();
+        insta::assert_snapshot!(printed(DOCKERS_TABLE), @"
+        NAME      DESCRIPTION                                     STARS     OFFICIAL
+        busybox   a tiny box of many tools that people know by…   3500      [OK]
+        ");
+        assert_eq!(printed("{{.Name}}:{{.StarCount}}:{{.IsOfficial}}"), "busybox:3500:[OK]\n");
+        assert!(
+            printed("json")
+                .contains(r#""IsAutomated":"false","IsOfficial":"true","Name":"busybox","StarCount":"3500""#)
+        );
     }
 }

@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::super::Environment;
 use crate::args::kaniko::{KanikoArgs, boolean};
 use crate::failure::{Failure, Result};
@@ -71,6 +74,35 @@ fn git(args: &KanikoArgs, rest: &str, below: Option<&str>, environment: &Environ
     let fragment =
         if reference.is_empty() && below.is_empty() { String::new() } else { format!("#{reference}{below}") };
     Ok(format!("{scheme}://{repository}{suffix}{query}{fragment}"))
+}
+
+/// What kaniko's variables say to the server of a repository.
+pub(super) struct Credentials {
+    /// The secret that a build takes it from.
+    pub(super) id: String,
+    /// The value of the header.
+    pub(super) header: String,
+}
+
+impl Credentials {
+    /// Where the header is between here and the build: no argument, and no variable of a process.
+    pub(super) const VARIABLE: &str = "KANIKO_GIT_AUTH_HEADER";
+}
+
+/// `GIT_TOKEN`, or else `GIT_USERNAME` and `GIT_PASSWORD`, for the host of a `git://` context and no other. A token is the
+/// name, with an empty password.
+pub(super) fn credentials(args: &KanikoArgs, environment: &Environment) -> Option<Credentials> {
+    let host = args.context.strip_prefix("git://")?.split(['/', '#']).next()?;
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    let user = environment.text("GIT_USERNAME").unwrap_or_default();
+    let password = environment.text("GIT_PASSWORD").unwrap_or_default();
+    let pair = match environment.text("GIT_TOKEN") {
+        Some(token) => format!("{token}:"),
+        None if user.is_empty() && password.is_empty() => return None,
+        None => format!("{user}:{password}"),
+    };
+    let header = format!("Basic {}", STANDARD.encode(pair));
+    Some(Credentials { id: format!("GIT_AUTH_HEADER.{host}"), header })
 }
 
 /// `--dockerfile`, as `--file` of a build. A context that is no directory has its own `Dockerfile` unless another is

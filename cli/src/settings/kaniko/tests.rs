@@ -51,6 +51,35 @@ fn contexts() {
 }
 
 #[test]
+fn a_repository_knows_who_asks() {
+    let header = |line: &str, variables: &[(&str, &str)]| {
+        let meant = meant(&format!("--no-push {line}"), variables).unwrap();
+        let text = meant.environment.text("KANIKO_GIT_AUTH_HEADER").map(str::to_owned);
+        (meant.build.secret, text)
+    };
+    let known = |host: &str, text: &str| {
+        (vec![format!("id=GIT_AUTH_HEADER.{host},env=KANIKO_GIT_AUTH_HEADER")], Some(text.to_owned()))
+    };
+    let nobody = (Vec::new(), None);
+    let git = "--context git://h.example:8443/team/app#refs/heads/main";
+    // `secret:`, `me:pass`, `me:`
+    assert_eq!(
+        header(git, &[("GIT_TOKEN", "secret"), ("GIT_USERNAME", "me")]),
+        known("h.example:8443", "Basic c2VjcmV0Og==")
+    );
+    assert_eq!(
+        header(git, &[("GIT_USERNAME", "me"), ("GIT_PASSWORD", "pass")]),
+        known("h.example:8443", "Basic bWU6cGFzcw==")
+    );
+    assert_eq!(
+        header("--context git://me@h.example", &[("GIT_USERNAME", "me")]),
+        known("h.example", "Basic bWU6")
+    );
+    assert_eq!(header(git, &[]), nobody);
+    assert_eq!(header("--context https://h.example/a.tar", &[("GIT_TOKEN", "secret")]), nobody);
+}
+
+#[test]
 fn what_is_pushed_and_written() {
     let outputs = |line: &str| build(line).output;
     assert_eq!(outputs("-d r.example/a:1 -d r.example/b"), ["type=registry"]);

@@ -1,5 +1,8 @@
 //! The settings in the documentation can be used as they are printed.
 
+mod recipes;
+mod yaml;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
