@@ -23,12 +23,12 @@ use crate::report::Transfer;
 use crate::sink::Sink;
 use crate::transport::{Answer, HostState, backoff};
 
-/// One range. Fifteen of them in memory are 30 MiB; a round trip of 50 ms costs a third of one at 20 MB/s.
+/// One range. Fourteen of them in memory are 28 MiB; a round trip of 50 ms costs a third of one at 20 MB/s.
 const RANGE: u64 = 2 << 20;
 /// Less than this is soon there in any case.
 const WORTHWHILE: u64 = 24 << 20;
 /// After so long, the speed of a connection is known well enough.
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(150);
 /// A connection of this speed, in bytes per second, needs no help: hashing and inflating are about to be the limit.
 const FAST: f64 = 60e6;
 

@@ -33,7 +33,7 @@ use crate::report::{Reporter, Transfer};
 use crate::settings::ClientSettings;
 
 /// Ranges of large blobs that one host is asked for at once; each takes 2 MiB of memory.
-const RANGES_AT_ONCE: usize = 15;
+const RANGES_AT_ONCE: usize = 14;
 const MOST_REDIRECTS: usize = 10;
 /// A host that broke down is left alone for so long: a mirror for the rest of any run, an upstream that has mirrors for
 /// a moment.
