@@ -12,7 +12,7 @@ use crate::context::git::GitSource;
 use crate::dockerfile::Span;
 use crate::environment::Environment;
 use crate::resolve::BaseImage;
-use crate::sandbox::Limits;
+use crate::sandbox::{self, Limits};
 
 /// Names a node of a [`Graph`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,6 +132,27 @@ pub enum Network {
     Host,
     /// One of its own with a way out, by `pasta`.
     Private,
+}
+
+impl Network {
+    /// Its name on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::None => "none",
+            Self::Host => "host",
+            Self::Private => "private",
+        }
+    }
+
+    /// What a step gets for it.
+    pub(crate) const fn of_step(self) -> sandbox::Network {
+        match self {
+            Self::None => sandbox::Network::None,
+            Self::Default | Self::Host => sandbox::Network::Host,
+            Self::Private => sandbox::Network::Private,
+        }
+    }
 }
 
 /// A mount of a RUN.

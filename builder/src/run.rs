@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::graph::{ExecSettings, Graph, Network, Node, Op};
 use crate::resolve::{Pull, Resolver};
-use crate::sandbox::{Finished, Input, Network as StepNetwork, OutputSender, Step, StepUser};
+use crate::sandbox::{Finished, Input, OutputSender, Step, StepUser};
 use crate::solve::{Layers, Solver, Surroundings, settle};
 use crate::task;
 use crate::users;
@@ -92,11 +92,7 @@ impl Engine {
             cwd: PathBuf::from(if cwd.is_empty() { "/" } else { cwd }),
             user: StepUser { uid: user.uid, gid: user.gid, groups: user.groups },
             hostname: "rbuild".to_owned(),
-            network: match request.network {
-                Network::None => StepNetwork::None,
-                Network::Default | Network::Host => StepNetwork::Host,
-                Network::Private => StepNetwork::Private,
-            },
+            network: request.network.of_step(),
             ..Step::default()
         };
         settle(&mut step, &request.settings)?;

@@ -158,9 +158,7 @@ impl Writer<'_> {
         }
         let network = match exec.network {
             Network::Default => "unset",
-            Network::None => "none",
-            Network::Host => "host",
-            Network::Private => "private",
+            named => named.name(),
         };
         let mut operation = json!({"meta": meta, "mounts": mounts, "network": network});
         if exec.insecure {

@@ -104,9 +104,7 @@ fn request(facts: &Facts<'_>, nodes: &[NodeId], mode: Mode, hidden: &Hidden) -> 
     }
     match options.network {
         Network::Default => {}
-        Network::None => _ = args.insert("force-network-mode".to_owned(), "none".to_owned()),
-        Network::Host => _ = args.insert("force-network-mode".to_owned(), "host".to_owned()),
-        Network::Private => _ = args.insert("force-network-mode".to_owned(), "private".to_owned()),
+        named => _ = args.insert("force-network-mode".to_owned(), named.name().to_owned()),
     }
     for (name, context) in options.contexts.iter().filter(|(name, _)| !name.is_empty()) {
         let place = match context {

@@ -166,13 +166,14 @@ impl Sandbox {
                 InputKind::Terminal
             }
         };
-        let mut _attendant = None;
-        if step.network == Network::Private {
+        let _attendant = if step.network == Network::Private {
             let (attendant, socket) =
                 pasta::Attendant::start(self.report.rung).map_err(SandboxError::Setup)?;
-            _attendant = Some(attendant);
             fds.push(socket);
-        }
+            Some(attendant)
+        } else {
+            None
+        };
         for mount in &step.mounts {
             if let StepMount::Secret { bytes, .. } = mount {
                 fds.push(wire::memory_file(&bytes.0).map_err(failed("pass a secret to the step"))?);

@@ -200,9 +200,11 @@ impl Work {
             None => Vec::new(),
         };
         clamp(&mut entries, self.solver.inner.around.epoch);
-        let place = self.place();
+        // Only trees can share files with what was made the last time.
+        let form = self.solver.form(self.id);
+        let place = if form == Form::Tree { self.place() } else { None };
         let last = place.and_then(|place| record::last_copy(self.store(), &place));
-        let diff_id = self.store().write_layer_like(entries, self.solver.form(self.id), last.as_ref())?;
+        let diff_id = self.store().write_layer_like(entries, form, last.as_ref())?;
         if let Some(selection) = selection {
             selection.verify()?;
         }

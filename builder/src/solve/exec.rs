@@ -19,10 +19,9 @@ use crate::cache_mount;
 use crate::copy::Owner;
 use crate::error::{Error, Result};
 use crate::event::{Outcome, Stream};
-use crate::graph::{Exec, ExecMountKind, ExecSettings, Network, NodeId, Volume};
+use crate::graph::{Exec, ExecMountKind, ExecSettings, NodeId, Volume};
 use crate::sandbox::{
-    ExitStatus, Finished, MountSource, Network as StepNetwork, Output, SecretBytes, Step, StepMount,
-    StepUser, Ulimit,
+    ExitStatus, Finished, MountSource, Output, SecretBytes, Step, StepMount, StepUser, Ulimit,
 };
 use crate::task;
 use crate::users;
@@ -103,11 +102,7 @@ impl Solver {
             env,
             cwd: PathBuf::from(&exec.cwd),
             user: StepUser { uid: user.uid, gid: user.gid, groups: user.groups },
-            network: match exec.network {
-                Network::None => StepNetwork::None,
-                Network::Default | Network::Host => StepNetwork::Host,
-                Network::Private => StepNetwork::Private,
-            },
+            network: exec.network.of_step(),
             insecure: exec.insecure,
             ..Step::default()
         };

@@ -14,7 +14,7 @@ use crate::copy::{Request, Selection};
 use crate::dockerfile::Span;
 use crate::error::Result;
 use crate::explain::{Inputs, StepReport, Verdict};
-use crate::graph::{CopyOp, Exec, ExecMountKind, Network, NodeId, Op, WorkdirOp};
+use crate::graph::{CopyOp, Exec, ExecMountKind, NodeId, Op, WorkdirOp};
 
 /// The notes of one build.
 #[derive(Default)]
@@ -115,13 +115,7 @@ impl Solver {
         inputs.field("working directory", &exec.cwd);
         inputs.field("user", if exec.user.is_empty() { "root" } else { &exec.user });
         inputs.field("platform", exec.platform.to_string());
-        let network = match exec.network {
-            Network::Default => "default",
-            Network::None => "none",
-            Network::Host => "host",
-            Network::Private => "private",
-        };
-        inputs.field("network", network);
+        inputs.field("network", exec.network.name());
         if exec.insecure {
             inputs.field("security", "insecure");
         }
