@@ -31,8 +31,9 @@ const COVERAGE: [&str; 6] = [
 
 /// Seconds of a target where nothing is said.
 const SECONDS: u64 = 60;
-/// Runs of a target among the tests, always the same ones, and the seconds that they may take at most: a test that fails
-/// once in a while fails those who changed something else. To look for what is new, run `cargo xtask fuzz`.
+/// Runs of a target among the tests, and the seconds that they may take at most. They begin with the same seed, since a test
+/// that fails once in a while fails those who changed something else; what threads and hash maps do still differs from run
+/// to run. To look for what is new, run `cargo xtask fuzz`.
 const BRIEFLY: [&str; 2] = ["-seed=1", "-runs=60000"];
 const BRIEFLY_SECONDS: u64 = 20;
 

@@ -61,6 +61,10 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     let mut tests = crate::cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]).args(words);
     tests.env("RBUILD_TEST_SKIPS", skips.canonicalize()?);
+    // Property tests try the same cases each time here, so that they fail those who changed something.
+    if std::env::var_os("PROPTEST_RNG_SEED").is_none() {
+        tests.env("PROPTEST_RNG_SEED", "1");
+    }
     let result = step("tests", &mut tests);
 
     let result = result.and_then(|()| crate::fuzz::briefly());

@@ -63,12 +63,14 @@ impl Builder {
     /// # Errors
     ///
     /// [`Error::Entry`]: an entry below something that is no directory, a root that is no directory, a hard link to a
-    /// directory or to itself.
+    /// directory, to itself, to what the layer removes or to what comes after it: a reader that follows the tar could only
+    /// take a lower layer's file for that.
     pub fn insert(&mut self, mut entry: Entry) -> Result<Change> {
         if entry.path.is_empty() && !entry.kind.is_directory() {
             return Err(refuse(&entry, "the root is always a directory"));
         }
         self.check_parents(&entry)?;
+        self.check_awaited(&entry, &entry.path)?;
         if !entry.kind.is_directory() {
             self.checked = None;
         }
@@ -104,6 +106,7 @@ impl Builder {
         let mut entry = Entry::implied_directory(path.to_vec());
         entry.kind = Kind::Directory { opaque: true };
         self.check_parents(&entry)?;
+        self.check_awaited(&entry, path)?;
         match self.entries.get_mut(&key(path)) {
             Some(Entry { kind: Kind::Directory { opaque }, .. }) => *opaque = true,
             Some(Entry { kind: Kind::Whiteout, .. }) | None => {
@@ -134,25 +137,8 @@ impl Builder {
     }
 
     /// The index.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Entry`]: a hard link to a directory or to what the layer removes, or links in a circle.
-    pub fn finish(mut self, tar: TarFacts) -> Result<Index> {
-        // Links that came before what they link to, which is rare.
-        let early: Vec<PathBytes> = self
-            .links
-            .iter()
-            .filter(|(target, _)| {
-                !matches!(self.entries.get(&key(target)), None | Some(Entry { kind: Kind::File { .. }, .. }))
-            })
-            .flat_map(|(_, names)| names.iter().cloned())
-            .collect();
-        for name in early {
-            let entry = self.entries[&key(&name)].clone();
-            let linked = self.linked(entry)?;
-            self.entries.insert(key(&name), linked);
-        }
+    #[must_use]
+    pub fn finish(mut self, tar: TarFacts) -> Index {
         self.copy_metadata_to_links();
         let entries: Vec<Entry> = self.entries.into_values().collect();
         let implied = implied_by(&entries);
@@ -161,7 +147,7 @@ impl Builder {
             _ => 0,
         };
         let sums = entries.iter().map(sum).collect();
-        Ok(Index { entries, implied, sums, sparse: self.sparse, inline: self.inline, tar })
+        Index { entries, implied, sums, sparse: self.sparse, inline: self.inline, tar }
     }
 
     /// A link is the file under another name, whatever its own header says.
@@ -188,7 +174,8 @@ impl Builder {
         }
         for ancestor in path::ancestors(&entry.path).skip(1) {
             match self.entries.get_mut(&key(ancestor)).map(|entry| &mut entry.kind) {
-                Some(Kind::Directory { .. }) | None => {}
+                Some(Kind::Directory { .. }) => {}
+                None => self.check_awaited(entry, ancestor)?,
                 // Both removed and made anew, without an entry of its own.
                 Some(kind @ Kind::Whiteout) => {
                     *kind = Kind::Directory { opaque: true };
@@ -205,6 +192,19 @@ impl Builder {
         }
         self.checked = Some(parent.to_vec());
         Ok(())
+    }
+
+    /// Refuses what `entry` would make at `path` if links of the layer hold that for a file of a lower one.
+    fn check_awaited(&self, entry: &Entry, path: &[u8]) -> Result<()> {
+        let Some(links) = self.links.get(path).filter(|_| !self.entries.contains_key(&key(path))) else {
+            return Ok(());
+        };
+        let reason = format!(
+            "`{}`, a hard link to `{}`, came before it",
+            path::printable(&links[0]),
+            path::printable(path)
+        );
+        Err(refuse(entry, &reason))
     }
 
     /// Takes a whiteout.
@@ -233,27 +233,37 @@ impl Builder {
         if !path::is_clean(target) || target.is_empty() {
             return Err(refuse(&link, "a hard link to nothing that can be linked"));
         }
-        let mut target = target.clone();
-        // As many steps as there are links, then it is a circle.
-        for _ in 0..=self.links.len() {
-            if target == link.path {
-                return Err(refuse(&link, "a hard link to itself"));
-            }
-            match self.entries.get(&key(&target)) {
-                None | Some(Entry { kind: Kind::File { .. }, .. }) => {
-                    return Ok(Entry { kind: Kind::Hardlink { target }, ..link });
-                }
-                Some(Entry { kind: Kind::Hardlink { target: next }, .. }) => target.clone_from(next),
-                Some(Entry { kind: Kind::Directory { .. }, .. }) => {
-                    return Err(refuse(&link, "a hard link to a directory"));
-                }
-                Some(Entry { kind: Kind::Whiteout, .. }) => {
-                    return Err(refuse(&link, "a hard link to what the layer removes"));
-                }
-                Some(other) => return Ok(Entry { path: link.path, ..other.clone() }),
-            }
+        let (file, found) = match self.entries.get(&key(target)) {
+            Some(Entry { kind: Kind::Hardlink { target: file }, .. }) => (file, self.entries.get(&key(file))),
+            found => (target, found),
+        };
+        if [target, file].into_iter().any(|target| path::is_within(target, &link.path)) {
+            return Err(refuse(&link, "a hard link to itself or to what it replaces"));
         }
-        Err(refuse(&link, "hard links in a circle"))
+        let mut above = path::ancestors(target).skip(1).filter_map(|above| self.entries.get(&key(above)));
+        if above.any(|above| !above.kind.is_directory()) {
+            return Err(refuse(&link, "a hard link to below what is no directory"));
+        }
+        match found {
+            Some(Entry { kind: Kind::Directory { .. }, .. }) => {
+                Err(refuse(&link, "a hard link to a directory"))
+            }
+            None if self.is_implied(file) || path::is_within(&link.path, file) => {
+                Err(refuse(&link, "a hard link to a directory"))
+            }
+            Some(Entry { kind: Kind::Whiteout, .. }) => {
+                Err(refuse(&link, "a hard link to what the layer removes"))
+            }
+            None | Some(Entry { kind: Kind::File { .. }, .. }) => {
+                Ok(Entry { kind: Kind::Hardlink { target: file.clone() }, ..link })
+            }
+            Some(other) => Ok(Entry { path: link.path, ..other.clone() }),
+        }
+    }
+
+    /// Whether `path`, which has no entry, is a directory since something is below it.
+    fn is_implied(&self, path: &[u8]) -> bool {
+        self.below(&key(path)).next().is_some()
     }
 
     fn below<'a>(&'a self, name: &[u8]) -> impl Iterator<Item = &'a Vec<u8>> {
@@ -363,10 +373,7 @@ mod tests {
                 return format!("{entry}: {reason}");
             }
         }
-        let index = match builder.finish(TarFacts::default()) {
-            Ok(index) => index,
-            Err(error) => return error.to_string(),
-        };
+        let index = builder.finish(TarFacts::default());
         let words = index.entries().iter().map(|entry| {
             let path = path::printable(&entry.path);
             match &entry.kind {
@@ -426,7 +433,7 @@ mod tests {
         builder.insert(file("c", 1)).unwrap();
         assert!(builder.set_opaque(b"c").is_err());
         assert!(builder.set_opaque(b"c/d").is_err());
-        let index = builder.finish(TarFacts::default()).unwrap();
+        let index = builder.finish(TarFacts::default());
         assert_eq!(index.entry(b"a").unwrap().kind, Kind::Directory { opaque: true });
         assert_eq!(index.entry(b"a").unwrap().mode, 0o700);
         assert_eq!(index.entry(b"b").unwrap().kind, Kind::Directory { opaque: true });
@@ -439,14 +446,29 @@ mod tests {
         assert_eq!(built(vec![file("d/a", 1), link("b", "d/a"), symlink("d")]), "b@1 d>");
         assert_eq!(built(vec![symlink("a"), link("b", "a")]), "a> b>");
         assert_eq!(built(vec![link("b", "lower")]), "b=lower");
-        assert_eq!(built(vec![link("b", "a"), file("a", 1)]), "a@1 b=a");
-        assert_eq!(built(vec![link("b", "a"), symlink("a")]), "a> b>");
         assert_eq!(built(vec![file("a", 1), link("b", "a"), file("b", 2), file("a", 3)]), "a@3 b@2");
-        assert_eq!(built(vec![link("a", "a")]), "a: a hard link to itself");
+        assert_eq!(built(vec![link("b", "a"), file("b", 1), file("a", 2)]), "a@2 b@1");
+    }
+
+    #[test]
+    fn links_lead_to_what_is_there() {
+        let itself = "a hard link to itself or to what it replaces";
+        assert_eq!(built(vec![link("a", "a")]), format!("a: {itself}"));
+        assert_eq!(built(vec![file("a", 1), link("b", "a"), link("b", "b")]), format!("b: {itself}"));
+        assert_eq!(built(vec![file("a/b", 1), link("a", "a/b")]), format!("a: {itself}"));
         assert_eq!(built(vec![dir("a"), link("b", "a")]), "b: a hard link to a directory");
         assert_eq!(built(vec![link("b", "")]), "b: a hard link to nothing that can be linked");
-        assert!(built(vec![link("b", "a"), link("a", "b")]).contains("hard link"));
-        assert!(built(vec![link("b", "a"), dir("a")]).contains("a hard link to a directory"));
+        assert_eq!(built(vec![file("a/c", 1), link("b", "a")]), "b: a hard link to a directory");
+        assert_eq!(built(vec![link("a/b", "a")]), "a/b: a hard link to a directory");
+        assert_eq!(built(vec![whiteout("a"), link("b", "a")]), "b: a hard link to what the layer removes");
+        let below = "b: a hard link to below what is no directory";
+        assert_eq!(built(vec![symlink("a"), link("b", "a/c")]), below);
+        assert_eq!(built(vec![whiteout("a"), link("b", "a/c")]), below);
+        for late in [file("a", 1), symlink("a"), dir("a"), whiteout("a"), link("a", "b")] {
+            assert_eq!(built(vec![link("b", "a"), late]), "a: `b`, a hard link to `a`, came before it");
+        }
+        let below = "a/c: `b`, a hard link to `a`, came before it";
+        assert_eq!(built(vec![link("b", "a"), file("a/c", 1)]), below);
     }
 
     #[test]
@@ -454,7 +476,7 @@ mod tests {
         let mut builder = Builder::new();
         builder.insert(Entry { uid: 7, ..file("a", 1) }).unwrap();
         builder.insert(Entry { uid: 8, mode: 0o777, ..link("b", "a") }).unwrap();
-        let index = builder.finish(TarFacts::default()).unwrap();
+        let index = builder.finish(TarFacts::default());
         assert_eq!((index.entry(b"b").unwrap().uid, index.entry(b"b").unwrap().mode), (7, 0o600));
     }
 }

@@ -179,7 +179,7 @@ fn consume(chunks: Chunks, limits: TarLimits, tree: Option<&Path>, giving: Givin
         }
     }
     let size = reader.finish()?;
-    let index = builder.finish(TarFacts { size, canonical: false })?;
+    let index = builder.finish(TarFacts { size, canonical: false });
     let owners = tree.map(|tree| tree.finish(&index)).transpose()?.unwrap_or_default();
     Ok(Applied { index, owners })
 }

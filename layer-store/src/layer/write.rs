@@ -113,7 +113,7 @@ impl Store {
     fn planned(&self, entries: Vec<NewEntry>) -> Result<(Vec<Entry>, Vec<Source>)> {
         let mut builder = Builder::new();
         let mut sources = Vec::new();
-        for new in entries {
+        for new in links_last(entries) {
             let mut mode = new.mode & 0o7777;
             let kind = match new.kind {
                 NewKind::Directory { opaque } => Kind::Directory { opaque },
@@ -139,7 +139,7 @@ impl Store {
             }
             builder.insert(Entry { path, kind, mode, uid, gid, mtime, xattrs })?;
         }
-        let index = builder.finish(TarFacts::default())?;
+        let index = builder.finish(TarFacts::default());
         let mut entries = index.entries().to_vec();
         lead_links(&mut entries)?;
         let sums = sources.iter().map(|source| self.expected(source)).collect::<Result<Vec<_>>>()?;
@@ -203,6 +203,10 @@ impl Store {
     ) -> Result<()> {
         let shown = || source_name(source, entry);
         let mut opened = self.open_source(source, size)?;
+        let into = match into {
+            Some((tree, earlier)) => (!self.link_unchanged(tree, entry, source)?).then_some((tree, earlier)),
+            None => None,
+        };
         let Some((tree, earlier)) = into else {
             let read = stream.put_file(&mut opened, size, |bytes| {
                 seen.update(bytes);
@@ -210,13 +214,6 @@ impl Store {
             });
             return read.context("read", shown());
         };
-        if self.link_unchanged(tree, entry, source)? {
-            let read = stream.put_file(&mut opened, size, |bytes| {
-                seen.update(bytes);
-                Ok(())
-            });
-            return read.context("read", shown());
-        }
         if let Some(earlier) = earlier
             && let Some(mut same) = earlier.link(tree, entry, size)?
         {
@@ -246,9 +243,7 @@ impl Store {
         }
         let index = self.index(diff_id)?;
         let other = file_entry(&index, path)?;
-        let same = (other.mode, other.uid, other.gid, other.mtime, &other.xattrs)
-            == (entry.mode, entry.uid, entry.gid, entry.mtime, &entry.xattrs);
-        if !same {
+        if !same_metadata(other, entry) {
             return Ok(false);
         }
         let root = self.open_tree(diff_id)?;
@@ -347,10 +342,7 @@ impl Earlier {
     /// it has the same bytes is to be seen.
     fn link(&mut self, tree: &mut TreeWriter, entry: &Entry, size: u64) -> Result<Option<Same<'_>>> {
         let Some(old) = self.index.entry(&entry.path) else { return Ok(None) };
-        let is_like = matches!(old.kind, Kind::File { size: old, .. } if old == size)
-            && (old.mode, old.uid, old.gid, old.mtime) == (entry.mode, entry.uid, entry.gid, entry.mtime)
-            && old.xattrs == entry.xattrs;
-        if !is_like {
+        if !matches!(old.kind, Kind::File { size: old, .. } if old == size) || !same_metadata(old, entry) {
             return Ok(None);
         }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -394,6 +386,20 @@ impl Same<'_> {
     }
 }
 
+/// Puts hard links behind what they lead to. One whose place a later entry takes is left out.
+fn links_last(entries: Vec<NewEntry>) -> Vec<NewEntry> {
+    let is_link = |entry: &NewEntry| matches!(entry.kind, NewKind::Hardlink { .. });
+    if !entries.iter().any(is_link) {
+        return entries;
+    }
+    let last: HashMap<PathBytes, usize> =
+        entries.iter().enumerate().map(|(at, entry)| (entry.path.clone(), at)).collect();
+    let (links, mut others): (Vec<_>, Vec<_>) =
+        entries.into_iter().enumerate().partition(|(_, entry)| is_link(entry));
+    others.extend(links.into_iter().filter(|(at, entry)| last[&entry.path] == *at));
+    others.into_iter().map(|(_, entry)| entry).collect()
+}
+
 /// Gives the bytes of each group of hard links to its first name.
 ///
 /// # Errors
@@ -421,6 +427,12 @@ fn lead_links(entries: &mut [Entry]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether two files differ in their bytes at most.
+fn same_metadata(one: &Entry, other: &Entry) -> bool {
+    (one.mode, one.uid, one.gid, one.mtime, &one.xattrs)
+        == (other.mode, other.uid, other.gid, other.mtime, &other.xattrs)
 }
 
 /// Where the bytes of a file come from, and the checksum that they must have, if one is known.

@@ -25,7 +25,7 @@ fn layer(words: &str) -> Index {
         };
         builder.insert(Entry { kind, ..Entry::implied_directory(path.into()) }).unwrap();
     }
-    builder.finish(TarFacts::default()).unwrap()
+    builder.finish(TarFacts::default())
 }
 
 fn view(layers: &[&str]) -> View {
@@ -159,7 +159,7 @@ fn random_layer() -> impl Strategy<Value = Index> {
             // What is below a file is refused, which leaves the rest as a layer.
             let _ = builder.insert(entry);
         }
-        builder.finish(TarFacts::default()).unwrap()
+        builder.finish(TarFacts::default())
     })
 }
 

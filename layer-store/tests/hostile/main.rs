@@ -4,8 +4,11 @@
 mod archive;
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
+
+use proptest::prelude::*;
 
 use layer_store::layer::{Form, Limits, TarLimits};
 use layer_store::store::Durability;
@@ -100,4 +103,91 @@ fn listed(index: &Index) -> String {
         }
     });
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// One line of a description whose few names meet again and again.
+fn line() -> impl Strategy<Value = String> {
+    let name = || prop::sample::select(vec!["a", "b", "c", "a/b", "b/a", "a/b/c", "a/c"]);
+    prop_oneof![
+        name().prop_map(|name| format!("dir {name}/")),
+        name().prop_map(|name| format!("file {name} data=x")),
+        (name(), name()).prop_map(|(name, to)| format!("link {name} to={to}")),
+        (name(), name()).prop_map(|(name, to)| format!("link {name} to={to}")),
+        (name(), name()).prop_map(|(name, to)| format!("sym {name} to={to}")),
+        name().prop_map(|name| match name.rsplit_once('/') {
+            Some((above, name)) => format!("file {above}/.wh.{name}"),
+            None => format!("file .wh.{name}"),
+        }),
+        name().prop_map(|name| format!("file {name}/.wh..wh..opq")),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn the_tree_is_what_the_index_says(lines in prop::collection::vec(line(), 1..9)) {
+        let tar = archive::build(&lines.join("\n")).unwrap();
+        let diff_id = Digest::of(&tar);
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let options = StoreOptions { durability: Durability::None, ..StoreOptions::default() };
+        let store = Store::open(dir.path(), options).unwrap();
+        let apply = |form| store.apply(&mut tar.as_slice(), &diff_id, form).map_err(|error| error.to_string());
+        let indexed = apply(Form::Index);
+        prop_assert_eq!(&indexed, &apply(Form::Tree));
+        if indexed.is_ok() {
+            let tree = store.tree(&diff_id).unwrap();
+            prop_assert_eq!(found(&tree), named(&store.index(&diff_id).unwrap()));
+        }
+    }
+}
+
+/// What a tree has, each path with its kind, or with the first path of the file that it is another name of.
+fn found(tree: &Path) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    let entries = walkdir::WalkDir::new(tree).min_depth(1).sort_by_file_name();
+    let entries = entries.into_iter().map(|entry| {
+        let entry = entry.unwrap();
+        let path = String::from_utf8_lossy(entry.path().strip_prefix(tree).unwrap().as_os_str().as_bytes())
+            .into_owned();
+        let metadata = entry.metadata().unwrap();
+        let kind = match metadata.file_type() {
+            kind if kind.is_dir() => "directory".to_owned(),
+            kind if kind.is_symlink() => "symlink".to_owned(),
+            kind if kind.is_char_device() => "whiteout".to_owned(),
+            _ => files.entry(metadata.ino()).or_insert_with(|| path.clone()).clone(),
+        };
+        (path, kind)
+    });
+    entries.collect()
+}
+
+/// What the index says of that. Other names of files of lower layers are not in the tree.
+fn named(index: &Index) -> BTreeMap<String, String> {
+    let mut names = BTreeMap::new();
+    let mut files = BTreeMap::new();
+    let mut entries: Vec<_> = index.entries().iter().map(|entry| (shown(&entry.path), entry)).collect();
+    entries.sort_by(|(one, _), (other, _)| one.split('/').cmp(other.split('/')));
+    for (path, entry) in entries {
+        for above in Path::new(&path).ancestors().skip(1).filter(|above| *above != Path::new("")) {
+            names.entry(shown(above.as_os_str().as_bytes())).or_insert_with(|| "directory".to_owned());
+        }
+        let file = match &entry.kind {
+            Kind::Hardlink { target } if index.entry(target).is_none() => continue,
+            Kind::Hardlink { target } => shown(target),
+            _ => path.clone(),
+        };
+        let kind = match &entry.kind {
+            Kind::Directory { .. } => "directory".to_owned(),
+            Kind::Symlink { .. } => "symlink".to_owned(),
+            Kind::Whiteout => "whiteout".to_owned(),
+            _ => files.entry(file).or_insert_with(|| path.clone()).clone(),
+        };
+        names.insert(path, kind);
+    }
+    names.remove("");
+    names
+}
+
+fn shown(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
 }

@@ -113,9 +113,14 @@ impl TreeWriter {
     /// Makes what only the whole layer says: whiteouts, opaque directories and the metadata of directories. Returns
     /// what is left for the custodian.
     pub(crate) fn finish(mut self, index: &Index) -> Result<Vec<Ownership>> {
-        // What is still not there is in a lower layer, and so in another tree.
         for (link, target) in std::mem::take(&mut self.early_links) {
-            self.link(&link, &target)?;
+            let kind = Kind::Hardlink { target };
+            let is_last = index.entry(&link).is_some_and(|entry| entry.kind == kind);
+            let Kind::Hardlink { target } = kind else { continue };
+            // A file that the layer does not have is in a lower one, and so in another tree.
+            if is_last && index.entry(&target).is_some() {
+                self.link(&link, &target)?;
+            }
         }
         for entry in index.entries().iter().filter(|entry| entry.kind == Kind::Whiteout) {
             self.make(&entry.path, "remove in a layer", |parent, name| {
@@ -229,10 +234,22 @@ impl TreeWriter {
                 rustix::fs::linkat(&directory, name, parent, new, AtFlags::empty())
             }),
             Err(Errno::NOENT | Errno::NOTDIR) => {
+                self.vacate(path)?;
                 self.early_links.push((path.to_vec(), target.to_vec()));
                 Ok(())
             }
             Err(error) => Err(error).context("link", self.shown(path)),
+        }
+    }
+
+    /// Removes what an earlier entry left at `path`.
+    fn vacate(&mut self, path: &[u8]) -> Result<()> {
+        let Some((directory, name)) = path::split(path) else { return Ok(()) };
+        self.enter(directory)?;
+        let parent = self.parent.as_ref().map_or(self.root.as_fd(), |(_, parent)| parent.as_fd());
+        match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Ok(()),
+            _ => remove(parent, name).context("replace", self.shown(path)),
         }
     }
 
