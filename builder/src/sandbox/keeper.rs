@@ -14,6 +14,7 @@ use super::failure::Refused as _;
 use super::features::Features;
 use super::init::{self, Outcome, Start};
 use super::report::{Failure, Rung};
+use super::stacks::Stacks;
 use super::step::{Network, Step};
 use super::sys::{self, Forked, Instruction};
 use super::wire::{self, InputKind, NotRun, Reply, Request};
@@ -39,7 +40,8 @@ pub(super) fn serve(orders: Orders, id_map: &str, socket: OwnedFd) -> ! {
         sys::exit_now(1);
     }
     let filter = seccomp::filter(capabilities::DEFAULT);
-    Keeper { orders, features, filter, socket, children: Vec::new(), files: None }.run()
+    let stacks = Stacks::new(features.place.clone());
+    Keeper { orders, features, filter, socket, children: Vec::new(), files: None, stacks }.run()
 }
 
 /// Says why this rung does not work, and ends.
@@ -57,6 +59,7 @@ struct Keeper {
     socket: OwnedFd,
     children: Vec<Child>,
     files: Option<files::Files>,
+    stacks: Stacks,
 }
 
 /// A request that is being served.
@@ -214,11 +217,13 @@ impl Keeper {
             root::make_directory(&memory)?;
             mounting::upper_memory(&memory)?;
         }
+        let stack = if self.features.chroot { None } else { self.stacks.below(&step.lowers) };
         match sys::fork_into(namespaces).refused("clone")? {
             Forked::Child => {
                 let features = &self.features;
                 let start = Start {
                     step,
+                    stack: stack.as_ref(),
                     features,
                     filter,
                     stdout,

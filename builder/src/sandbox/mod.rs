@@ -42,6 +42,7 @@ mod report;
 mod resolve;
 mod root;
 mod seccomp;
+mod stacks;
 mod step;
 mod step_mounts;
 mod strays;
