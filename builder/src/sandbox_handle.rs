@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use layer_store::store::{Custodian, Ownership};
+use layer_store::store::{Custodian, Ownership, TreeKind};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
@@ -67,10 +67,12 @@ impl Custodian for SandboxHandle {
     }
 
     /// Before the sandbox is started no tree is made for a step, so what is said then has no weight.
-    fn holds_owners(&self) -> bool {
-        match self.sandbox.get() {
-            Some(sandbox) => sandbox.report().rung != Rung::Single,
-            None => self.settings.isolation != Isolation::Single,
+    fn trees(&self) -> TreeKind {
+        match (self.sandbox.get(), self.settings.isolation) {
+            (Some(sandbox), _) => sandbox.report().rung.trees(),
+            (None, Isolation::Single) => Rung::Single.trees(),
+            (None, Isolation::Chroot) => Rung::Chroot.trees(),
+            (None, Isolation::Auto | Isolation::Root | Isolation::Userns) => TreeKind::Mounted,
         }
     }
 }

@@ -11,6 +11,7 @@ use layer_store::store::{Lock, Scratch};
 use layer_store::{Digest, Store, StoreOptions};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 
+use super::report::Rung;
 use super::step::{MountSource, Step, StepMount};
 use super::{SandboxSettings, chroot, diff_id_of};
 
@@ -49,7 +50,8 @@ impl Directories {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
-        let options = StoreOptions { durability: self.settings.durability, ..StoreOptions::default() };
+        let (durability, trees) = (self.settings.durability, Rung::Chroot.trees());
+        let options = StoreOptions { durability, trees, custodian: None };
         let opened = Store::open(&self.settings.store_root, options)?;
         Ok(self.store.get_or_init(|| opened))
     }

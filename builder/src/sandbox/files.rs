@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use layer_store::store::{Durability, Ownership};
+use layer_store::store::{Durability, Ownership, TreeKind};
 use layer_store::{Store, StoreOptions, View};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, XattrFlags};
 use rustix::io::Errno;
@@ -20,7 +20,7 @@ pub(super) struct Files {
     root: PathBuf,
     durability: Durability,
     /// With one id mapped there is no owner to give; the index keeps them.
-    owners: bool,
+    trees: TreeKind,
     store: Option<Store>,
     /// What is not root's in each layer, where a step's first process has to know.
     foreign: Foreign,
@@ -40,13 +40,7 @@ pub(super) fn id(request: &Request) -> Option<u64> {
 
 impl Files {
     pub(super) fn new(root: &Path, durability: Durability, rung: Rung) -> Self {
-        Self {
-            root: root.to_owned(),
-            durability,
-            owners: rung != Rung::Single,
-            store: None,
-            foreign: Foreign::new(),
-        }
+        Self { root: root.to_owned(), durability, trees: rung.trees(), store: None, foreign: Foreign::new() }
     }
 
     /// What a step gave, complete: half of an owner, or one of a file that only moved, is that of the layers below.
@@ -76,7 +70,7 @@ impl Files {
     }
 
     fn options(&self) -> StoreOptions {
-        StoreOptions { durability: self.durability, custodian: None, one_id: !self.owners }
+        StoreOptions { durability: self.durability, custodian: None, trees: self.trees }
     }
 
     fn opened(&mut self) -> Option<&Store> {
@@ -182,7 +176,7 @@ impl Files {
         let path = if owner.path.is_empty() { b".".as_slice() } else { &owner.path };
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let place = rustix::fs::openat2(tree, path, flags, Mode::empty(), INSIDE)?;
-        if self.owners {
+        if self.trees != TreeKind::OneId {
             let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
             rustix::fs::chownat(&place, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
         }

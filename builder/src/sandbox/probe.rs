@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
@@ -34,11 +35,7 @@ pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report),
     let upper_in_memory = found.overlay.is_some();
     if let Some(failure) = found.overlay.take() {
         found = in_child(namespaces, || try_all(&scratch.path().join("memory"), true))?;
-        // A tree has device nodes 0:0 for what is gone, which an overlay as the store's filesystem refuses too.
-        let gone = scratch.path().join("gone");
-        let whiteout =
-            rustix::fs::mknodat(rustix::fs::CWD, gone, FileType::CharacterDevice, Mode::empty(), 0);
-        if found.overlay.is_some() || whiteout.is_err() {
+        if found.overlay.is_some() {
             return Err(failure);
         }
         degradations.push(Degradation {
@@ -230,7 +227,7 @@ fn try_all(scratch: &Path, in_memory: bool) -> Found {
 fn try_overlay(scratch: &Path, in_memory: bool) -> Result<OwnedFd, Failure> {
     rustix::fs::mkdir(scratch, Mode::from_raw_mode(0o755)).refused_on("mkdir", scratch)?;
     rustix::process::chdir(scratch).refused_on("chdir", scratch)?;
-    for name in ["lower", "changes", "root"] {
+    for name in ["lower", "tree", "changes", "root"] {
         rustix::fs::mkdir(name, Mode::from_raw_mode(0o755)).refused_on("mkdir", name)?;
     }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -242,10 +239,32 @@ fn try_overlay(scratch: &Path, in_memory: bool) -> Result<OwnedFd, Failure> {
         rustix::fs::mkdir(name, Mode::from_raw_mode(0o755)).refused_on("mkdir", name)?;
     }
     std::fs::write("lower/file", "").refused_on("write", "lower/file")?;
-    let overlay = Overlay { lowers: vec![Path::new("lower")], upper: Some((upper, work)) };
-    overlay.attach(Path::new("root"))?;
+    std::fs::write("lower/gone", "").refused_on("write", "lower/gone")?;
+    whiteout("tree", "gone")?;
+    let lowers = vec![Path::new("lower"), Path::new("tree")];
+    Overlay { lowers, upper: Some((upper, work)) }.attach(Path::new("root"))?;
     std::fs::remove_file("root/file").refused_on("unlink(in the overlay)", "file")?;
+    if Path::new("root/gone").exists() {
+        return Err(because("mount(overlay)", "trees in the store's filesystem cannot say what is removed"));
+    }
     rustix::fs::open("root", flags, Mode::empty()).refused_on("open", "root")
+}
+
+/// Hides `name` of lower trees as a tree of the store does: with a device, or where the filesystem refuses that (an
+/// overlay does) with an attribute, which Linux 6.7 understands.
+fn whiteout(tree: &str, name: &str) -> Result<(), Failure> {
+    let place = Path::new(tree).join(name);
+    match rustix::fs::mknodat(rustix::fs::CWD, &place, FileType::CharacterDevice, Mode::empty(), 0) {
+        Err(Errno::PERM) => {}
+        made => return made.refused_on("mknod", &place),
+    }
+    std::fs::write(&place, "").refused_on("write", &place)?;
+    let set = |place: &Path, name: &str, value: &[u8]| {
+        rustix::fs::setxattr(place, name, value, rustix::fs::XattrFlags::empty())
+            .refused_on("setxattr", place)
+    };
+    set(&place, "user.overlay.whiteout", b"")?;
+    set(Path::new(tree), "user.overlay.opaque", b"x")
 }
 
 /// The namespaces that a step can have here.

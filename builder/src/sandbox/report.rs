@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use layer_store::store::TreeKind;
 use serde::{Deserialize, Serialize};
 
 /// Which isolation is wanted.
@@ -48,6 +49,17 @@ impl Rung {
             Self::Userns => "userns",
             Self::Single => "single",
             Self::Chroot => "chroot",
+        }
+    }
+}
+
+impl Rung {
+    /// For whom the store makes trees when steps run like this.
+    pub(crate) const fn trees(self) -> TreeKind {
+        match self {
+            Self::Root | Self::Userns => TreeKind::Mounted,
+            Self::Single => TreeKind::OneId,
+            Self::Chroot => TreeKind::Unmounted,
         }
     }
 }

@@ -3,13 +3,15 @@
 //! A tree is made from its layer alone, but some layers, none that are made here, leave things to those below: the
 //! directories that their entries are in, and files that they have hard links to. In a mount the directory of the
 //! topmost tree would hide the mode, owner and time of the one below, and the links would not be there. So such a
-//! layer's tree gets another on top of it, with nothing but these directories and files.
+//! layer's tree gets another on top of it, with nothing but these directories and files. There are also whiteouts again
+//! that are in a directory of no lower layer: one by attribute has no effect in the lowest.
 
 use std::collections::HashMap;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use super::place::tree_name;
 use super::tree::TreeWriter;
 use crate::digest::Hasher;
 use crate::error::IoContext as _;
@@ -50,6 +52,13 @@ impl Store {
                 files.insert(link.path.clone(), content);
             }
         }
+        let lower = View::new(view.layers()[..view.layers().len() - 1].to_vec());
+        for whiteout in whiteouts(index) {
+            let (directory, _) = path::split(&whiteout.path).unwrap_or_default();
+            if lower.lookup(directory).is_none() {
+                entries.push(whiteout.clone());
+            }
+        }
         let above: Vec<Entry> = entries
             .iter()
             .flat_map(|entry| path::ancestors(&entry.path).skip(1))
@@ -67,7 +76,7 @@ impl Store {
                 key.field(content.diff_id.as_bytes()).field(&content.entry.path);
             }
         }
-        key.field([u8::from(self.holds_owners())]);
+        key.field(tree_name(self.tree_kind()));
         let name = format!("patch-{}", key.finish().hex());
         let place = self.layer_dir(diff_id).join(&name);
         let marker = self.layer_dir(diff_id).join(format!("{name}.complete"));
@@ -113,7 +122,14 @@ fn plain(directory: &Entry) -> Entry {
 
 fn may_need_patch(index: &Index) -> bool {
     // The root's own is the upper directory's.
-    index.implied().iter().any(|directory| !directory.path.is_empty()) || links_below(index).next().is_some()
+    index.implied().iter().any(|directory| !directory.path.is_empty())
+        || links_below(index).next().is_some()
+        || whiteouts(index).next().is_some()
+}
+
+/// What a layer removes.
+fn whiteouts(index: &Index) -> impl Iterator<Item = &Entry> {
+    index.entries().iter().filter(|entry| entry.kind == Kind::Whiteout)
 }
 
 /// The hard links to files of lower layers.

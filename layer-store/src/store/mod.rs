@@ -73,9 +73,21 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// Who does what the process itself may not do to files. `None`: the process itself, as far as it may.
     pub custodian: Option<Arc<dyn Custodian>>,
-    /// Whether the files of trees all belong to who makes them, since steps have one id only. The custodian may say so, too,
-    /// as soon as it knows.
-    pub one_id: bool,
+    /// For whom trees are. Unless it is something else than [`TreeKind::Mounted`] the custodian says, as soon as it knows.
+    pub trees: TreeKind,
+}
+
+/// For whom trees are, which decides how they are made. A layer may have one of each kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TreeKind {
+    /// For steps that mount them.
+    #[default]
+    Mounted,
+    /// For steps that mount them and have one id only: all files belong to who makes them.
+    OneId,
+    /// For nobody who mounts them: without the marks by which an overlay knows what is removed, which some filesystems
+    /// refuse (an overlay as that of a container, first of all).
+    Unmounted,
 }
 
 /// Does to trees what the calling process may not: files of a plain user's images belong to subordinate ids, which
@@ -87,9 +99,9 @@ pub trait Custodian: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Opens a regular file of a tree for reading.
     fn open(&self, path: &Path) -> io::Result<File>;
-    /// Whether the files of trees shall have the owners that the image gives them; not where steps have one id only.
-    fn holds_owners(&self) -> bool {
-        true
+    /// For whom trees are.
+    fn trees(&self) -> TreeKind {
+        TreeKind::Mounted
     }
 }
 
@@ -173,9 +185,12 @@ impl Store {
         self.options.custodian.as_ref()
     }
 
-    /// Whether the files of its trees all belong to one id.
-    pub(crate) fn one_id(&self) -> bool {
-        self.options.one_id
+    /// For whom its trees are.
+    pub(crate) fn tree_kind(&self) -> TreeKind {
+        match (self.options.trees, self.custodian()) {
+            (TreeKind::Mounted, Some(custodian)) => custodian.trees(),
+            (kind, _) => kind,
+        }
     }
 
     /// The same store for a collection, whose looks keep nothing.
