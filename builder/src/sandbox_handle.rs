@@ -9,7 +9,7 @@ use layer_store::store::{Custodian, Ownership, TreeKind};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
-use crate::sandbox::{Isolation, Rung, Sandbox, SandboxError, SandboxSettings};
+use crate::sandbox::{Isolation, Sandbox, SandboxError, SandboxSettings};
 
 /// A sandbox that is started on first use, and the custodian of the store through it.
 pub struct SandboxHandle {
@@ -68,11 +68,12 @@ impl Custodian for SandboxHandle {
 
     /// Before the sandbox is started no tree is made for a step, so what is said then has no weight.
     fn trees(&self) -> TreeKind {
-        match (self.sandbox.get(), self.settings.isolation) {
-            (Some(sandbox), _) => sandbox.report().rung.trees(),
-            (None, Isolation::Single) => Rung::Single.trees(),
-            (None, Isolation::Chroot) => Rung::Chroot.trees(),
-            (None, Isolation::Auto | Isolation::Root | Isolation::Userns) => TreeKind::Mounted,
+        match self.sandbox.get() {
+            Some(sandbox) => sandbox.report().trees(),
+            None => TreeKind {
+                one_id: self.settings.isolation == Isolation::Single,
+                marks: self.settings.isolation != Isolation::Chroot,
+            },
         }
     }
 }

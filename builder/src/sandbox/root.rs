@@ -36,11 +36,9 @@ pub(super) fn enter(
     let (upper, work) = (changes.join("upper"), changes.join("work"));
     make_directory(&upper)?;
     work_directory(&work)?;
-    // What is mounted next covers it.
-    let stack_mount = stack.map(|stack| open_directory(stack.mount())).transpose()?;
-    let stack_path = stack_mount.as_ref().map(resolve::by_descriptor);
     let layers = stack.map_or(step.lowers.as_slice(), |stack| stack.others(&step.lowers));
-    let trees: Vec<&Path> = stack_path.iter().chain(layers).map(PathBuf::as_path).collect();
+    let trees: Vec<&Path> =
+        stack.map(Stack::mount).into_iter().chain(layers.iter().map(PathBuf::as_path)).collect();
     attach(tmpfs("755", None, INERT)?, open_directory(&features.place)?)?;
     rustix::process::chdir(&features.place).refused_on("chdir", &features.place)?;
     make_directory("root")?;
@@ -277,7 +275,7 @@ fn same_root(top: &Path, upper: &Path) -> Result<(), Failure> {
     same_metadata(&stat, &to, upper)
 }
 
-pub(super) fn open_directory(path: impl AsRef<Path>) -> Result<OwnedFd, Failure> {
+fn open_directory(path: impl AsRef<Path>) -> Result<OwnedFd, Failure> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(path.as_ref(), flags, Mode::empty()).refused_on("open", path)
 }

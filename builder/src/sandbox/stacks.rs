@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use rustix::mount::UnmountFlags;
 
 use super::failure::Refused as _;
-use super::mounting::{INERT, Overlay, attach, tmpfs};
+use super::memory::Memory;
+use super::mounting::Overlay;
 use super::report::Failure;
-use super::root::{make_directory, open_directory};
 
 /// How many layers a step mounts itself.
 const FEW: usize = 12;
@@ -18,10 +18,8 @@ const FEW: usize = 12;
 const KEPT: usize = 4;
 
 /// The stacks that are mounted in this process's mount namespace, which steps get a copy of.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Stacks {
-    /// An empty directory to mount them in.
-    place: PathBuf,
     kept: Vec<Stack>,
     made: usize,
     /// An overlay cannot be a layer of another here, as where the store is in an overlay itself.
@@ -33,7 +31,7 @@ pub(super) struct Stacks {
 pub(super) struct Stack {
     /// Their trees, bottom first.
     layers: Vec<PathBuf>,
-    /// Where they are mounted, until something is mounted above.
+    /// Where they are mounted.
     mount: PathBuf,
 }
 
@@ -50,13 +48,8 @@ impl Stack {
 }
 
 impl Stacks {
-    /// None yet; they will be mounted in the directory `place`.
-    pub(super) fn new(place: PathBuf) -> Self {
-        Self { place, kept: Vec::new(), made: 0, refused: false }
-    }
-
     /// The stack that is to be the lowest layer of a step over these trees, if they are many.
-    pub(super) fn below(&mut self, lowers: &[PathBuf]) -> Option<Stack> {
+    pub(super) fn below(&mut self, memory: &mut Memory, lowers: &[PathBuf]) -> Option<Stack> {
         if self.refused || lowers.len() <= FEW {
             return None;
         }
@@ -65,7 +58,7 @@ impl Stacks {
             // The one that was used last is dropped last.
             self.kept[at..].rotate_left(1);
         } else {
-            match self.mount(lowers) {
+            match self.mount(memory, lowers) {
                 Ok(stack) => self.kept.push(stack),
                 // Steps mount all layers then, as they do with few.
                 Err(_) => self.refused = true,
@@ -74,24 +67,17 @@ impl Stacks {
         self.kept.last().filter(|_| !self.refused).cloned()
     }
 
-    fn mount(&mut self, layers: &[PathBuf]) -> Result<Stack, Failure> {
-        if self.made == 0 {
-            attach(tmpfs("755", None, INERT)?, open_directory(&self.place)?)?;
-            for name in ["empty", "try"] {
-                make_directory(self.place.join(name))?;
-            }
-        }
+    fn mount(&mut self, memory: &mut Memory, layers: &[PathBuf]) -> Result<Stack, Failure> {
         if self.kept.len() == KEPT {
             let oldest = self.kept.remove(0);
             rustix::mount::unmount(&oldest.mount, UnmountFlags::DETACH)
                 .refused_on("umount", &oldest.mount)?;
         }
-        let mount = self.place.join(format!("stack{}", self.made));
-        make_directory(&mount)?;
+        let mount = memory.directory(&format!("stack-{}", self.made))?;
         Overlay { lowers: layers.iter().map(PathBuf::as_path).collect(), upper: None }.attach(&mount)?;
         if self.made == 0 {
-            let above = self.place.join("try");
-            Overlay { lowers: vec![&mount, &self.place.join("empty")], upper: None }.attach(&above)?;
+            let (above, empty) = (memory.directory("above")?, memory.directory("empty")?);
+            Overlay { lowers: vec![&mount, &empty], upper: None }.attach(&above)?;
             rustix::mount::unmount(&above, UnmountFlags::DETACH).refused_on("umount", &above)?;
         }
         self.made += 1;

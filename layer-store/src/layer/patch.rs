@@ -3,8 +3,7 @@
 //! A tree is made from its layer alone, but some layers, none that are made here, leave things to those below: the
 //! directories that their entries are in, and files that they have hard links to. In a mount the directory of the
 //! topmost tree would hide the mode, owner and time of the one below, and the links would not be there. So such a
-//! layer's tree gets another on top of it, with nothing but these directories and files. There are also whiteouts again
-//! that are in a directory of no lower layer: one by attribute has no effect in the lowest.
+//! layer's tree gets another on top of it, with nothing but these directories and files.
 
 use std::collections::HashMap;
 use std::io::{self, Read as _};
@@ -50,13 +49,6 @@ impl Store {
             {
                 entries.push(Entry { path: link.path.clone(), ..content.entry.clone() });
                 files.insert(link.path.clone(), content);
-            }
-        }
-        let lower = View::new(view.layers()[..view.layers().len() - 1].to_vec());
-        for whiteout in whiteouts(index) {
-            let (directory, _) = path::split(&whiteout.path).unwrap_or_default();
-            if lower.lookup(directory).is_none() {
-                entries.push(whiteout.clone());
             }
         }
         let above: Vec<Entry> = entries
@@ -122,14 +114,7 @@ fn plain(directory: &Entry) -> Entry {
 
 fn may_need_patch(index: &Index) -> bool {
     // The root's own is the upper directory's.
-    index.implied().iter().any(|directory| !directory.path.is_empty())
-        || links_below(index).next().is_some()
-        || whiteouts(index).next().is_some()
-}
-
-/// What a layer removes.
-fn whiteouts(index: &Index) -> impl Iterator<Item = &Entry> {
-    index.entries().iter().filter(|entry| entry.kind == Kind::Whiteout)
+    index.implied().iter().any(|directory| !directory.path.is_empty()) || links_below(index).next().is_some()
 }
 
 /// The hard links to files of lower layers.

@@ -1,6 +1,5 @@
 //! Where the forms of a layer are: `layers/<diffID>/` with `index`, `tar`, `tree/` and `tree.complete`, and
-//! patches of the tree likewise, whose markers hold their indexes; beside it trees of other kinds: `tree-of-one-id`, and
-//! `tree-unmounted`.
+//! patches of the tree likewise, whose markers hold their indexes; beside it trees of other kinds.
 //!
 //! A file is there whole or not at all. A tree is complete when its marker is there: it gets its name by a rename after
 //! its bytes are on disk, and the marker after that; who removes a tree removes the marker first.
@@ -64,9 +63,10 @@ impl Store {
         self.tree_places(diff_id).into_iter().find_map(|(_, tree, marker)| marker.exists().then_some(tree))
     }
 
-    /// All trees of the layer, complete or not: for whom each is, where, and its marker.
-    pub(crate) fn tree_places(&self, diff_id: &Digest) -> [(TreeKind, PathBuf, PathBuf); 3] {
-        [TreeKind::Mounted, TreeKind::OneId, TreeKind::Unmounted].map(|kind| {
+    /// All trees of the layer, complete or not: of which kind each is, where, and its marker.
+    pub(crate) fn tree_places(&self, diff_id: &Digest) -> [(TreeKind, PathBuf, PathBuf); 4] {
+        [(false, true), (true, true), (false, false), (true, false)].map(|(one_id, marks)| {
+            let kind = TreeKind { one_id, marks };
             let place = self.layer_dir(diff_id).join(tree_name(kind));
             let marker = marker(&place);
             (kind, place, marker)
@@ -75,12 +75,8 @@ impl Store {
 
     /// What files of trees can be given.
     pub(crate) fn giving(&self) -> Giving {
-        let kind = self.tree_kind();
-        Giving {
-            custodian: self.custodian().is_some(),
-            owners: kind != TreeKind::OneId,
-            marks: kind != TreeKind::Unmounted,
-        }
+        let TreeKind { one_id, marks } = self.tree_kind();
+        Giving { custodian: self.custodian().is_some(), owners: !one_id, marks }
     }
 
     /// The complete patches of the layer's tree: where each is, and its marker.
@@ -191,10 +187,11 @@ impl Store {
 
 /// The directory of a tree among the forms of its layer.
 pub(super) const fn tree_name(kind: TreeKind) -> &'static str {
-    match kind {
-        TreeKind::Mounted => "tree",
-        TreeKind::OneId => "tree-of-one-id",
-        TreeKind::Unmounted => "tree-unmounted",
+    match (kind.one_id, kind.marks) {
+        (false, true) => "tree",
+        (true, true) => "tree-of-one-id",
+        (false, false) => "tree-without-marks",
+        (true, false) => "tree-of-one-id-without-marks",
     }
 }
 

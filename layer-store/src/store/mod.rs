@@ -73,21 +73,24 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// Who does what the process itself may not do to files. `None`: the process itself, as far as it may.
     pub custodian: Option<Arc<dyn Custodian>>,
-    /// For whom trees are. Unless it is something else than [`TreeKind::Mounted`] the custodian says, as soon as it knows.
+    /// How trees are made. Where there is a custodian it says that, as soon as it knows.
     pub trees: TreeKind,
 }
 
-/// For whom trees are, which decides how they are made. A layer may have one of each kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum TreeKind {
-    /// For steps that mount them.
-    #[default]
-    Mounted,
-    /// For steps that mount them and have one id only: all files belong to who makes them.
-    OneId,
-    /// For nobody who mounts them: without the marks by which an overlay knows what is removed, which some filesystems
-    /// refuse (an overlay as that of a container, first of all).
-    Unmounted,
+/// How trees are made. A layer may have one of each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TreeKind {
+    /// All files belong to who makes them, since steps have one id only.
+    pub one_id: bool,
+    /// There are the marks by which an overlay knows what a layer removes. Some filesystems refuse these, an overlay as that
+    /// of a container first of all; who mounts such trees puts the marks between them.
+    pub marks: bool,
+}
+
+impl Default for TreeKind {
+    fn default() -> Self {
+        Self { one_id: false, marks: true }
+    }
 }
 
 /// Does to trees what the calling process may not: files of a plain user's images belong to subordinate ids, which
@@ -99,9 +102,9 @@ pub trait Custodian: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Opens a regular file of a tree for reading.
     fn open(&self, path: &Path) -> io::Result<File>;
-    /// For whom trees are.
+    /// How trees are made.
     fn trees(&self) -> TreeKind {
-        TreeKind::Mounted
+        TreeKind::default()
     }
 }
 
@@ -185,12 +188,9 @@ impl Store {
         self.options.custodian.as_ref()
     }
 
-    /// For whom its trees are.
+    /// How its trees are made.
     pub(crate) fn tree_kind(&self) -> TreeKind {
-        match (self.options.trees, self.custodian()) {
-            (TreeKind::Mounted, Some(custodian)) => custodian.trees(),
-            (kind, _) => kind,
-        }
+        self.custodian().map_or(self.options.trees, |custodian| custodian.trees())
     }
 
     /// The same store for a collection, whose looks keep nothing.

@@ -1,13 +1,11 @@
 //! Trees: directories that overlayfs can mount.
 //!
 //! A tree has the files of its layer with their modes, times, owners and attributes, as far as the process and its
-//! custodian may give them; where they differ the index is right. Whiteouts are character devices 0:0, or where the
-//! filesystem refuses these (an overlay as that of a container, first of all) empty files with an attribute; opaque
-//! directories have the attribute `user.overlay.opaque=y`, so overlayfs is mounted with `userxattr`. Devices that may
-//! not be made are left out, and so are hard links to files of lower layers, which [`crate::Store::trees`] brings. A tree
-//! that nobody mounts has neither whiteouts nor opaque directories.
+//! custodian may give them; where they differ the index is right. Whiteouts are character devices 0:0, opaque
+//! directories have the attribute `user.overlay.opaque=y`, so overlayfs is mounted with `userxattr`; a tree without marks
+//! has neither. Devices that may not be made are left out, and so are hard links to files of lower layers, which
+//! [`crate::Store::trees`] brings.
 
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -130,12 +128,10 @@ impl TreeWriter {
             }
         }
         let marks = self.marks;
-        // The directories that have whiteouts by attribute.
-        let mut hiding: BTreeSet<&[u8]> = BTreeSet::new();
         for entry in index.entries().iter().filter(|entry| marks && entry.kind == Kind::Whiteout) {
-            if !self.whiteout(&entry.path)? {
-                hiding.extend(path::split(&entry.path).map(|(directory, _)| directory));
-            }
+            self.make(&entry.path, "remove in a layer", |parent, name| {
+                rustix::fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0)
+            })?;
         }
         self.parent = None;
         // What is inside comes first: making it changes a directory's time, and a mode may close it.
@@ -152,40 +148,13 @@ impl TreeWriter {
                 opened => opened,
             };
             let directory = directory.context("open", self.shown(&entry.path))?;
-            let hides = hiding.remove(entry.path.as_slice());
             if marks && entry.kind == (Kind::Directory { opaque: true }) {
-                self.mark_directory(&directory, &entry.path, b"y")?;
-            } else if hides {
-                self.mark_directory(&directory, &entry.path, b"x")?;
+                rustix::fs::fsetxattr(&directory, xattrs::OPAQUE, b"y", XattrFlags::empty())
+                    .context("make opaque", self.shown(&entry.path))?;
             }
             self.dress(entry, directory.as_fd())?;
         }
         Ok(self.owners)
-    }
-
-    /// Makes a whiteout, and says whether it is a device.
-    fn whiteout(&mut self, path: &[u8]) -> Result<bool> {
-        let is_device = self.make(path, "remove in a layer", |parent, name| {
-            match rustix::fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0) {
-                Err(Errno::PERM) => Ok(false),
-                made => made.map(|()| true),
-            }
-        })?;
-        if !is_device {
-            // An attribute may be set by who may write.
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = self.make(path, "remove in a layer", |parent, name| {
-                rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)
-            })?;
-            rustix::fs::fsetxattr(&file, xattrs::WHITEOUT, b"", XattrFlags::empty())
-                .context("remove in a layer", self.shown(path))?;
-        }
-        Ok(is_device)
-    }
-
-    fn mark_directory(&self, directory: &OwnedFd, path: &[u8], mark: &[u8]) -> Result<()> {
-        rustix::fs::fsetxattr(directory, xattrs::OPAQUE, mark, XattrFlags::empty())
-            .context("mark in a layer", self.shown(path))
     }
 
     fn shown(&self, path: &[u8]) -> PathBuf {

@@ -10,10 +10,8 @@ use std::os::fd::AsFd;
 use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
 use rustix::io::{Errno, Result};
 
-/// Marks an opaque directory of a tree, with the value `y`, and one that has whiteouts by attribute, with `x`.
+/// Marks an opaque directory of a tree, with the value `y`.
 pub(crate) const OPAQUE: &[u8] = b"user.overlay.opaque";
-/// Makes an empty file a whiteout, in a directory that says that it has such (Linux 6.7).
-pub(crate) const WHITEOUT: &[u8] = b"user.overlay.whiteout";
 
 const NAMESPACES: [&[u8]; 2] = [b"user.overlay.", b"trusted.overlay."];
 const ESCAPE: &[u8] = b"overlay.";

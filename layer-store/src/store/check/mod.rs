@@ -123,7 +123,7 @@ impl Store {
         for (place, marker) in self.patches(&diff_id)? {
             let bytes = std::fs::read(&marker).context("read", &marker)?;
             let damage = match Index::decode(&bytes) {
-                Ok(index) => self.tree_damage(&diff_id, TreeKind::Mounted, &place, &index)?,
+                Ok(index) => self.tree_damage(&diff_id, TreeKind::default(), &place, &index)?,
                 Err(error) => Some(error.to_string()),
             };
             if let Some(reason) = damage {

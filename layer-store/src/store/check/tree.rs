@@ -33,8 +33,7 @@ impl Store {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Some("its directory is missing".to_owned())),
             Err(error) => return Err(error).context("open", place),
         };
-        let marks = kind != TreeKind::Unmounted;
-        let mut tree = Tree { store: self, place, marks, root, parent: None };
+        let mut tree = Tree { store: self, place, marks: kind.marks, root, parent: None };
         let mut unknown = false;
         for entry in index.entries() {
             let summed = index.checksum(&entry.path);
@@ -128,9 +127,8 @@ impl Tree<'_> {
                 (!same).then_some("is not the file that it should be")
             }
             Kind::Whiteout => {
-                let is_device = kind == FileType::CharacterDevice && found.st_rdev == 0;
-                let is_file = || kind == FileType::RegularFile && found.st_size == 0;
-                (!is_device && !is_file()).then_some("is no whiteout")
+                let is_one = kind == FileType::CharacterDevice && found.st_rdev == 0;
+                (!is_one).then_some("is no whiteout")
             }
             // An empty file may stand for one that could not be made.
             Kind::CharDevice { .. } | Kind::BlockDevice { .. }
