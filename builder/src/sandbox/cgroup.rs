@@ -197,6 +197,26 @@ impl Hierarchies {
     }
 }
 
+/// The memory that this process can have, in bytes: the machine's, or less by its control groups.
+pub(super) fn memory() -> u64 {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let hierarchies = Hierarchies::read(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
+    let machine = rustix::system::sysinfo();
+    let machine = machine.totalram.saturating_mul(machine.mem_unit.into());
+    hierarchies.memory_limit().map_or(machine, |limit| limit.min(machine))
+}
+
+impl Hierarchies {
+    /// The least limit of the process's own group and those above it.
+    fn memory_limit(&self) -> Option<u64> {
+        let hierarchy = self.of("memory")?;
+        let file = if hierarchy.unified { "memory.max" } else { "memory.limit_in_bytes" };
+        let own = hierarchy.mount.join(&hierarchy.own);
+        let groups = own.ancestors().take_while(|group| group.starts_with(&hierarchy.mount));
+        groups.filter_map(|group| fs::read_to_string(group.join(file)).ok()?.trim().parse().ok()).min()
+    }
+}
+
 impl Hierarchy {
     /// The group that a step's is made in.
     fn parent(&self, wanted: Option<&str>) -> PathBuf {
@@ -322,5 +342,23 @@ mod tests {
         let hierarchy = found.of("cpu").unwrap();
         assert_eq!((hierarchy.unified, hierarchy.own.to_str()), (false, Some("docker/x")));
         assert!(found.of("memory").is_none());
+    }
+
+    #[test]
+    fn memory_is_the_least_of_all_limits() {
+        let place = tempfile::tempdir().unwrap();
+        let mount = place.path().to_owned();
+        fs::create_dir_all(mount.join("pod/container")).unwrap();
+        let hierarchy = |unified| {
+            let (own, controllers) = ("pod/container".into(), vec!["memory".to_owned()]);
+            Hierarchies(vec![Hierarchy { mount: mount.clone(), own, controllers, unified }])
+        };
+        assert_eq!(hierarchy(true).memory_limit(), None);
+        fs::write(mount.join("pod/container/memory.max"), "max\n").unwrap();
+        fs::write(mount.join("pod/memory.max"), "4096\n").unwrap();
+        assert_eq!(hierarchy(true).memory_limit(), Some(4096));
+        fs::write(mount.join("memory.limit_in_bytes"), "9223372036854771712\n").unwrap();
+        fs::write(mount.join("pod/container/memory.limit_in_bytes"), "8192\n").unwrap();
+        assert_eq!(hierarchy(false).memory_limit(), Some(8192));
     }
 }

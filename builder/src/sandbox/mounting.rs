@@ -10,7 +10,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveM
 
 use super::failure::Refused as _;
 use super::report::Failure;
-use super::{resolve, sys};
+use super::{cgroup, resolve, sys};
 
 /// No set-user-id, no devices, no programs.
 pub(super) const INERT: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
@@ -80,12 +80,12 @@ pub(super) fn attach(mount: impl AsFd, place: impl AsFd) -> Result<(), Failure> 
     rustix::mount::move_mount(mount, "", place, "", flags).refused("move_mount")
 }
 
-/// Mounts memory at a directory.
+/// Mounts memory at a directory: half of what there is at most, as the kernel has it, but by the limits of a container too.
 pub(super) fn memory_at(place: &Path) -> Result<(), Failure> {
     let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let open = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
     let fd = rustix::fs::open(place, open, Mode::empty()).refused_on("open", place)?;
-    attach(tmpfs("755", None, flags)?, fd)
+    attach(tmpfs("755", Some(cgroup::memory() / 2), flags)?, fd)
 }
 
 /// What an overlay is made of. Relative paths are below the working directory.
