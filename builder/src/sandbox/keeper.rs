@@ -202,6 +202,7 @@ impl Keeper {
         let network = (step.network == Network::Private).then(&mut given).transpose()?;
         let below =
             if self.features.emulates_ids { self.files().below(&step.lowers) } else { Below::default() };
+        let marked = self.marked(step)?;
         let own_filter;
         let filter = if step.cap_add.is_empty() && step.cap_drop.is_empty() {
             &self.filter
@@ -223,19 +224,14 @@ impl Keeper {
             root::make_directory(&memory)?;
             mounting::memory_at(&memory)?;
         }
-        let (mut marked, mut stack) = (None, None);
-        if !self.features.chroot {
-            if !self.features.marks {
-                let files = files::Files::of(&mut self.files, &self.orders, &self.features);
-                marked = Some(self.marks.between(&mut self.memory, step, |layer| files.index(layer))?);
-            }
-            stack = self.stacks.below(&mut self.memory, &marked.as_ref().unwrap_or(step).lowers);
-        }
+        let marked = marked.as_ref().unwrap_or(step);
+        let stack =
+            if self.features.chroot { None } else { self.stacks.below(&mut self.memory, &marked.lowers) };
         match sys::fork_into(namespaces).refused("clone")? {
             Forked::Child => {
                 let features = &self.features;
                 let start = Start {
-                    step: marked.as_ref().unwrap_or(step),
+                    step: marked,
                     stack: stack.as_ref(),
                     features,
                     filter,
@@ -262,6 +258,15 @@ impl Keeper {
                 Ok(())
             }
         }
+    }
+
+    /// The step with the marks of its layers between them, where these cannot have them.
+    fn marked(&mut self, step: &Step) -> Result<Option<Step>, Failure> {
+        if self.features.chroot || self.features.marks {
+            return Ok(None);
+        }
+        let files = files::Files::of(&mut self.files, &self.orders, &self.features);
+        self.marks.between(&mut self.memory, step, |layer| files.index(layer)).map(Some)
     }
 
     fn files(&mut self) -> &mut files::Files {

@@ -9,6 +9,7 @@ use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use layer_store::index::Kind;
 use layer_store::{Digest, Index};
@@ -33,7 +34,7 @@ impl Marks {
         &mut self,
         memory: &mut Memory,
         step: &Step,
-        mut index: impl FnMut(&Digest) -> Result<std::sync::Arc<Index>, Failure>,
+        mut index: impl FnMut(&Digest) -> Result<Arc<Index>, Failure>,
     ) -> Result<Step, Failure> {
         let mut step = step.clone();
         let mut stacks = vec![&mut step.lowers];
@@ -61,7 +62,7 @@ impl Marks {
         &mut self,
         memory: &mut Memory,
         layer: &Digest,
-        index: &mut impl FnMut(&Digest) -> Result<std::sync::Arc<Index>, Failure>,
+        index: &mut impl FnMut(&Digest) -> Result<Arc<Index>, Failure>,
     ) -> Result<Option<PathBuf>, Failure> {
         if let Some(known) = self.trees.get(layer) {
             return Ok(known.clone());
