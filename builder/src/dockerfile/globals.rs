@@ -101,6 +101,16 @@ impl Globals {
         Ok(())
     }
 
+    /// Gives a name another value.
+    pub fn replace(&mut self, name: &str, value: String) {
+        self.values.insert(name.to_owned(), value);
+    }
+
+    /// Takes the value of a name away.
+    pub fn forget(&mut self, name: &str) {
+        self.values.remove(name);
+    }
+
     /// The value of a name.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)

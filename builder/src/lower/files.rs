@@ -82,7 +82,7 @@ impl Lowering<'_> {
 
     /// The remote sources of an ADD, by their expanded text.
     fn remote(&self, state: &StageState, add: &Add, span: Span) -> Result<BTreeMap<String, CopySource>> {
-        let checksum = add.checksum.as_ref().map(|word| state.expand(word, self.escape())).transpose()?;
+        let checksum = state.expand_flag(add.checksum.as_ref(), self.escape())?;
         let mut remote = BTreeMap::new();
         for source in &add.sources {
             let Written::Path(word) = source else { continue };
@@ -128,7 +128,7 @@ impl Lowering<'_> {
         if common.parents {
             line.push_str(" --parents");
         }
-        let expanded = |word: Option<&Word>| word.map(|word| state.expand(word, escape)).transpose();
+        let expanded = |word: Option<&Word>| state.expand_flag(word, escape);
         let (chown, chmod) = (expanded(common.chown)?, expanded(common.chmod)?);
         for (flag, value) in [("--chown", &chown), ("--chmod", &chmod)] {
             if let Some(value) = value {
@@ -194,6 +194,7 @@ impl Lowering<'_> {
             link: common.link && chmod.is_none(),
             chmod,
             parents: common.parents,
+            along_links: false,
             exclude: common.exclude.iter().map(|word| word.text.clone()).collect(),
             unpack: common.unpack,
         }));

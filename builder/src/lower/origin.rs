@@ -231,6 +231,7 @@ pub(crate) fn context_node(graph: &mut Graph, source: CopySource) -> NodeId {
         chmod: None,
         link: false,
         parents: false,
+        along_links: false,
         exclude: Vec::new(),
         unpack: Unpack::Recognised,
     };

@@ -100,6 +100,12 @@ impl StageState {
         Ok(expanded.text)
     }
 
+    /// Expands the value of a flag. One that expands to nothing is as if the flag were not there.
+    pub(super) fn expand_flag(&self, word: Option<&Word>, escape: char) -> Result<Option<String>> {
+        let value = word.map(|word| self.expand(word, escape)).transpose()?;
+        Ok(value.filter(|value| !value.is_empty()))
+    }
+
     /// Expands a word that may become several.
     pub(super) fn expand_words(&self, word: &Word, escape: char) -> Result<Vec<String>> {
         let lookup = |name: &str| self.value(name).map(str::to_owned);

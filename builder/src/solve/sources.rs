@@ -173,6 +173,7 @@ pub(super) fn request(op: &CopyOp, owner: Option<Owner>, epoch: Option<i64>) -> 
         mode: op.chmod.as_deref().map(parse).transpose()?,
         owner,
         parents: op.parents,
+        along_links: op.along_links,
         exclude: op.exclude.clone(),
         mtime: epoch,
         ..Request::default()
