@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Signal, WaitOptions};
+use rustix::process::{Gid, Signal, Uid, WaitOptions};
 use serde::{Deserialize, Serialize};
 
 use super::emulation::{Below, Emulator, Given};
@@ -83,7 +83,8 @@ fn live(mut start: Start<'_>, report: &OwnedFd) -> Result<Ended, NotRun> {
         Some((InputKind::Terminal, socket)) => (None, Some(console::make(&socket, start.step.user.uid)?)),
         Some((_, stream)) => (Some(stream), None),
     };
-    let cwd = resolve::make_directory(&place.root, &start.step.cwd)
+    let owner = (Uid::from_raw(start.step.user.uid), Gid::from_raw(start.step.user.gid));
+    let cwd = resolve::make_directory(&place.root, &start.step.cwd, owner)
         .refused_on("mkdir(working directory)", &start.step.cwd)?;
     let (error, error_writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).refused("pipe")?;
     let listener = place.is_watched(start.features).then(wire::pair).transpose().refused("socketpair")?;
