@@ -120,6 +120,17 @@ pub(super) fn source_definition(layers: &[Digest], paths: &[String], exclude: &[
     hasher.finish()
 }
 
+/// What stands for the files of a repository, all but those that are left out.
+pub(super) fn repository(commit: Digest, exclude: &[String]) -> Digest {
+    if exclude.is_empty() {
+        return commit;
+    }
+    let mut hasher = begin("repository");
+    hasher.field(commit.as_bytes());
+    list(&mut hasher, exclude.iter());
+    hasher.finish()
+}
+
 /// The key of a WORKDIR.
 pub(super) fn workdir(workdir: &WorkdirOp, input: &[Digest], epoch: Option<i64>) -> Digest {
     let mut hasher = begin("workdir");

@@ -210,7 +210,7 @@ pub(super) fn early_key(
         digests.push(match (origin, here) {
             (_, Some(selection)) => selection.digest(&request)?,
             (Origin::Stack(stack, paths), None) => key::source_definition(stack, paths, &op.exclude),
-            (Origin::Git(git, commit), None) => git.key(commit),
+            (Origin::Git(git, commit), None) => key::repository(git.key(commit), &op.exclude),
             (_, None) => return Ok(None),
         });
     }
