@@ -134,6 +134,7 @@ pub async fn lower(
                 warnings: Vec::new(),
                 declared: BTreeSet::new(),
             };
+            pass.check_bases()?;
             // Registries answer for all platforms side by side.
             pass.prefetch(&pass.needed(*index));
             passes.push((*index, pass));
