@@ -14,6 +14,7 @@ mod origin;
 mod run;
 mod stage;
 mod targets;
+mod windows;
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -76,7 +76,7 @@ impl Lowering<'_> {
             argv,
             env: state.env.clone(),
             ambient_env,
-            cwd: state.cwd().to_owned(),
+            cwd: state.cwd().into_owned(),
             user: state.config.config.user.clone(),
             mounts,
             network,
@@ -114,7 +114,7 @@ impl Lowering<'_> {
             Error::Dockerfile(vec![diagnostic])
         })?;
         let target = |path: &str| {
-            let target = absolute(state.cwd(), path);
+            let target = absolute(&state.cwd(), path);
             if target == "/" { Err(at(word.span, "a mount on `/` is not possible")) } else { Ok(target) }
         };
         Ok(match mount {
