@@ -8,7 +8,6 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::process::{Gid, Uid};
 
 /// As many symlinks as the kernel follows.
 const MAX_SYMLINKS: usize = 40;
@@ -119,22 +118,22 @@ pub(super) fn locate_outside(root: impl AsFd, path: &Path, opaque: &[&str]) -> r
     Ok(Located { real: way.into_iter().map(|(word, _)| word).collect(), existing, kind })
 }
 
-/// Makes the directory at `path` below `root` with what is missing above it, 0755, and opens it. What is made belongs to
-/// `owner` where this process may give files away.
-pub(super) fn make_directory(root: impl AsFd, path: &Path, owner: (Uid, Gid)) -> rustix::io::Result<OwnedFd> {
-    make_owned(&root, path, true, Some(owner))
+/// Makes the directory at `path` below `root` with what is missing above it, 0755, and opens it. Returns too what was made.
+pub(super) fn make_directory(root: impl AsFd, path: &Path) -> rustix::io::Result<(OwnedFd, Vec<OwnedFd>)> {
+    let mut made = Vec::new();
+    Ok((make_noting(root, path, true, &mut made)?, made))
 }
 
 /// Makes what is missing of `path`: directories, and at its end a directory or an empty file. Opens it.
 pub(super) fn make(root: impl AsFd, path: &Path, directory: bool) -> rustix::io::Result<OwnedFd> {
-    make_owned(root, path, directory, None)
+    make_noting(root, path, directory, &mut Vec::new())
 }
 
-fn make_owned(
+fn make_noting(
     root: impl AsFd,
     path: &Path,
     directory: bool,
-    owner: Option<(Uid, Gid)>,
+    noted: &mut Vec<OwnedFd>,
 ) -> rustix::io::Result<OwnedFd> {
     match open(&root, path) {
         Err(Errno::NOENT) => {}
@@ -151,18 +150,16 @@ fn make_owned(
         } else {
             rustix::fs::mkdirat(&here, *word, Mode::from_raw_mode(0o755))
         };
-        match (made, owner) {
-            (Ok(()), Some((uid, gid))) => {
-                match rustix::fs::chownat(&here, *word, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(()) | Err(Errno::PERM | Errno::INVAL) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            (Ok(()) | Err(Errno::EXIST), _) => {}
-            (Err(error), _) => return Err(error),
+        let is_new = made.is_ok();
+        match made {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error),
         }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         here = rustix::fs::openat(&here, *word, flags, Mode::empty())?;
+        if is_new {
+            noted.push(rustix::io::fcntl_dupfd_cloexec(&here, 0)?);
+        }
     }
     Ok(here)
 }
