@@ -67,8 +67,11 @@ impl Engine {
             Handle::current(),
         ));
         let custodian: Arc<dyn Custodian> = sandbox.clone();
-        let options =
-            StoreOptions { durability: settings.durability, custodian: Some(custodian), one_id: false };
+        let options = StoreOptions {
+            durability: settings.durability,
+            custodian: Some(custodian),
+            ..StoreOptions::default()
+        };
         let store = Arc::new(Store::open(&settings.store_root, options)?);
         Ok(Self { store, client, sandbox, reporter })
     }

@@ -5,11 +5,11 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use layer_store::store::{Custodian, Ownership};
+use layer_store::store::{Custodian, Ownership, TreeKind};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
-use crate::sandbox::{Isolation, Rung, Sandbox, SandboxError, SandboxSettings};
+use crate::sandbox::{Isolation, Sandbox, SandboxError, SandboxSettings};
 
 /// A sandbox that is started on first use, and the custodian of the store through it.
 pub struct SandboxHandle {
@@ -67,10 +67,13 @@ impl Custodian for SandboxHandle {
     }
 
     /// Before the sandbox is started no tree is made for a step, so what is said then has no weight.
-    fn holds_owners(&self) -> bool {
+    fn trees(&self) -> TreeKind {
         match self.sandbox.get() {
-            Some(sandbox) => sandbox.report().rung != Rung::Single,
-            None => self.settings.isolation != Isolation::Single,
+            Some(sandbox) => sandbox.report().trees(),
+            None => TreeKind {
+                one_id: self.settings.isolation == Isolation::Single,
+                marks: self.settings.isolation != Isolation::Chroot,
+            },
         }
     }
 }

@@ -59,10 +59,11 @@ pub fn reachable(built: &Path) -> std::io::Result<PathBuf> {
                 let _ = fs::remove_file(old.path());
             }
         }
-        let fresh = place.join(format!("fresh-{}", std::process::id()));
+        // Of its own name, since other tests of this process may do the same.
+        let fresh = tempfile::Builder::new().prefix("fresh-").tempfile_in(place)?.into_temp_path();
         fs::copy(built, &fresh)?;
         fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755))?;
-        fs::rename(&fresh, &copy)?;
+        fresh.persist(&copy)?;
     }
     Ok(copy)
 }

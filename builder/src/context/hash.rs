@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::local::{LocalContext, read_error, stamp_of};
 use super::stat_index::Known;
-use super::{Stamp, StatIndex};
+use super::{Stamp, StatIndex, threads};
 use crate::copy::{CopyError, Detail, Xattrs, counts};
 
 /// A file to read.
@@ -26,8 +26,8 @@ pub(super) struct Job<'a> {
     pub(super) known: Option<Known>,
 }
 
-/// Two threads: hashing keeps one busy, and the other reads meanwhile. More only fight over two cores.
-const THREADS: usize = 2;
+/// On one core too, hashing keeps a thread busy while another one reads.
+const FEWEST_THREADS: usize = 2;
 /// Below this many bytes a thread costs more than it brings.
 const WORTH_A_THREAD: u64 = 1 << 20;
 const MAX_XATTR: usize = 64 * 1024;
@@ -51,14 +51,9 @@ pub(super) fn read_all(
     if bytes < WORTH_A_THREAD && jobs.len() < 256 {
         return if jobs.is_empty() { Ok(Vec::new()) } else { work() };
     }
-    std::thread::scope(|scope| {
-        let helpers: Vec<_> = (1..THREADS).map(|_| scope.spawn(work)).collect();
-        let mut done = work()?;
-        for helper in helpers {
-            done.extend(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
-        }
-        Ok(done)
-    })
+    let done = threads::share(threads::available().max(FEWEST_THREADS) - 1, work);
+    let done: Vec<Vec<_>> = done.into_iter().collect::<Result<_, CopyError>>()?;
+    Ok(done.into_iter().flatten().collect())
 }
 
 fn read(

@@ -13,7 +13,7 @@ use layer_store::layer::FileSource;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{ContextError, Stamp, StatIndex, hash};
+use super::{ContextError, Stamp, StatIndex, ahead, hash};
 use crate::copy::{Body, CopyError, Detail, Identity, Node, Opened, Tree, Xattrs, path};
 use crate::ignore::{Matcher, Parent};
 
@@ -175,6 +175,10 @@ impl Tree for LocalContext {
 
     fn list(&self, path: &[u8]) -> Result<Arc<Vec<(Vec<u8>, Node)>>, CopyError> {
         Ok(Arc::clone(&self.listing(path)?.children))
+    }
+
+    fn list_ahead(&self, top: &[u8], enters: &(dyn Fn(&[u8]) -> bool + Sync)) {
+        ahead::list_below(self, top, enters);
     }
 
     fn details(&self, nodes: &[(&[u8], &Node)]) -> Result<Vec<Detail>, CopyError> {

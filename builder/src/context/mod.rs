@@ -3,12 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 
+mod ahead;
 pub mod authorization;
 pub mod git;
 mod hash;
 pub mod layout;
 mod local;
 mod stat_index;
+mod threads;
 
 pub use local::LocalContext;
 pub(crate) use stat_index::Stamp;

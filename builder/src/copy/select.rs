@@ -338,6 +338,7 @@ fn all_below(tree: &dyn Tree, name: Vec<u8>, path: PathBytes, filter: &Filter) -
         // The match itself is taken whatever the filter says, as in BuildKit.
         picked.push(Picked { path: Vec::new(), node, implied: false });
         if is_dir {
+            tree.list_ahead(&path, &|directory| filter.may_take_below(directory));
             descend(tree, &path, b"", filter, &mut picked)?;
         }
     }

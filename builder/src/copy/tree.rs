@@ -82,6 +82,9 @@ pub(crate) trait Tree {
     fn node(&self, path: &[u8]) -> Result<Option<Node>, CopyError>;
     /// The children of a directory, sorted by name.
     fn list(&self, path: &[u8]) -> Result<Children, CopyError>;
+    /// Prepares for listing `top` and all below it, but for directories that `enters` does not take by their path below
+    /// `top`.
+    fn list_ahead(&self, _top: &[u8], _enters: &(dyn Fn(&[u8]) -> bool + Sync)) {}
     /// Digests and extended attributes of many nodes at once, in their order. The costly part.
     fn details(&self, nodes: &[(&[u8], &Node)]) -> Result<Vec<Detail>, CopyError>;
     /// Where a layer takes the bytes of the regular file at `path` from.
@@ -110,6 +113,9 @@ impl<T: Tree + ?Sized> Tree for &T {
     }
     fn list(&self, path: &[u8]) -> Result<Arc<Vec<(Vec<u8>, Node)>>, CopyError> {
         (**self).list(path)
+    }
+    fn list_ahead(&self, top: &[u8], enters: &(dyn Fn(&[u8]) -> bool + Sync)) {
+        (**self).list_ahead(top, enters);
     }
     fn details(&self, nodes: &[(&[u8], &Node)]) -> Result<Vec<Detail>, CopyError> {
         (**self).details(nodes)

@@ -144,6 +144,8 @@ impl Keeper {
         theirs: OwnedFd,
     ) -> Result<(Self, Report), Failure> {
         let complaints = std::fs::File::from(wire::memory_file(b"").refused("memfd_create")?);
+        // Both, since a bare root may have no /dev/null to say nothing to.
+        let complain = || complaints.try_clone().map(Stdio::from).refused("dup");
         let process = Command::new("/proc/self/exe")
             .arg0(enter::NAME)
             .args(enter::arguments(rung, &settings.store_root, settings.durability))
@@ -151,8 +153,8 @@ impl Keeper {
             .env_clear()
             .current_dir(Path::new("/"))
             .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(Stdio::from(complaints.try_clone().refused("dup")?))
+            .stdout(complain()?)
+            .stderr(complain()?)
             .spawn()
             .refused_on("execve", "/proc/self/exe")?;
         let mut keeper = Self { process, complaints };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use layer_store::layer::{DiffOptions, Form, Moment};
-use layer_store::store::{Lock, Scratch};
+use layer_store::store::{Lock, Scratch, TreeKind};
 use layer_store::{Digest, Store, StoreOptions};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 
@@ -49,7 +49,9 @@ impl Directories {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
-        let options = StoreOptions { durability: self.settings.durability, ..StoreOptions::default() };
+        let durability = self.settings.durability;
+        let trees = TreeKind { one_id: false, marks: false };
+        let options = StoreOptions { durability, trees, custodian: None };
         let opened = Store::open(&self.settings.store_root, options)?;
         Ok(self.store.get_or_init(|| opened))
     }

@@ -34,6 +34,8 @@ pub(super) struct Features {
     pub(super) emulates_ids: bool,
     /// The store's filesystem takes no overlay's changes: they are in memory until they are a layer.
     pub(super) upper_in_memory: bool,
+    /// Trees in the store's filesystem can say what they remove; else that is in memory between them.
+    pub(super) marks: bool,
     /// A `seccomp` filter can be installed without giving up set-user-id programs.
     pub(super) seccomp: bool,
 }

@@ -3,15 +3,19 @@
 use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use layer_store::store::{Durability, Ownership};
-use layer_store::{Store, StoreOptions, View};
+use layer_store::store::{Durability, Ownership, TreeKind};
+use layer_store::{Digest, Index, Store, StoreOptions, View};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::diff_id_of;
 use super::emulation::{Below, Foreign, Given};
-use super::report::Rung;
+use super::failure::because;
+use super::features::Features;
+use super::keeper::Orders;
+use super::report::Failure;
 use super::resolve::by_descriptor;
 use super::wire::{RawPath, Reply, Request};
 
@@ -20,7 +24,7 @@ pub(super) struct Files {
     root: PathBuf,
     durability: Durability,
     /// With one id mapped there is no owner to give; the index keeps them.
-    owners: bool,
+    trees: TreeKind,
     store: Option<Store>,
     /// What is not root's in each layer, where a step's first process has to know.
     foreign: Foreign,
@@ -39,14 +43,21 @@ pub(super) fn id(request: &Request) -> Option<u64> {
 }
 
 impl Files {
-    pub(super) fn new(root: &Path, durability: Durability, rung: Rung) -> Self {
-        Self {
-            root: root.to_owned(),
-            durability,
-            owners: rung != Rung::Single,
+    /// Those in `place`, put there when they are first needed.
+    pub(super) fn of<'a>(place: &'a mut Option<Self>, orders: &Orders, features: &Features) -> &'a mut Self {
+        place.get_or_insert_with(|| Self {
+            root: orders.store_root.clone(),
+            durability: orders.durability,
+            trees: TreeKind { one_id: features.emulates_ids, marks: features.marks },
             store: None,
             foreign: Foreign::new(),
-        }
+        })
+    }
+
+    /// The index of a layer.
+    pub(super) fn index(&mut self, layer: &Digest) -> Result<Arc<Index>, Failure> {
+        let store = self.opened().ok_or_else(|| because("open(store)", "the store cannot be opened"))?;
+        store.index(layer).map_err(|error| because("open(index)", layer_store::error::chain(&error)))
     }
 
     /// What a step gave, complete: half of an owner, or one of a file that only moved, is that of the layers below.
@@ -76,7 +87,7 @@ impl Files {
     }
 
     fn options(&self) -> StoreOptions {
-        StoreOptions { durability: self.durability, custodian: None, one_id: !self.owners }
+        StoreOptions { durability: self.durability, custodian: None, trees: self.trees }
     }
 
     fn opened(&mut self) -> Option<&Store> {
@@ -182,7 +193,7 @@ impl Files {
         let path = if owner.path.is_empty() { b".".as_slice() } else { &owner.path };
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let place = rustix::fs::openat2(tree, path, flags, Mode::empty(), INSIDE)?;
-        if self.owners {
+        if !self.trees.one_id {
             let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
             rustix::fs::chownat(&place, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
         }

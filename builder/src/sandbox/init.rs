@@ -13,6 +13,7 @@ use super::emulation::{Below, Emulator, Given};
 use super::failure::{Refused as _, because};
 use super::features::Features;
 use super::report::Failure;
+use super::stacks::Stack;
 use super::step::{ExitStatus, Network, Step, StepUser};
 use super::sys::{self, Forked, Instruction};
 use super::wire::{InputKind, NotRun};
@@ -30,6 +31,8 @@ pub(super) enum Outcome {
 /// Everything a step's first process starts with.
 pub(super) struct Start<'a> {
     pub(super) step: &'a Step,
+    /// The lowest of its layers in one mount, where there are many.
+    pub(super) stack: Option<&'a Stack>,
     pub(super) features: &'a Features,
     pub(super) filter: &'a [Instruction],
     pub(super) stdout: OwnedFd,
@@ -151,7 +154,7 @@ impl Place {
     fn make(start: &mut Start<'_>) -> Result<Self, NotRun> {
         let secrets = std::mem::take(&mut start.secrets);
         if !start.features.chroot {
-            let upper = root::enter(start.step, secrets, start.features)?;
+            let upper = root::enter(start.step, start.stack, secrets, start.features)?;
             return Ok(Self { root: open_root()?, upper: Some(upper), dressed: None });
         }
         rustix::process::set_child_subreaper(Some(rustix::process::Pid::INIT))

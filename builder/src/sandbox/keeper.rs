@@ -13,8 +13,11 @@ use super::emulation::Below;
 use super::failure::Refused as _;
 use super::features::Features;
 use super::init::{self, Outcome, Start};
+use super::marks::Marks;
+use super::memory::Memory;
 use super::report::{Failure, Rung};
-use super::step::{Network, Step};
+use super::stacks::Stacks;
+use super::step::{Network, Shortage, Step};
 use super::sys::{self, Forked, Instruction};
 use super::wire::{self, InputKind, NotRun, Reply, Request};
 use super::{capabilities, chroot, files, mounting, probe, root, seccomp, strays};
@@ -39,7 +42,10 @@ pub(super) fn serve(orders: Orders, id_map: &str, socket: OwnedFd) -> ! {
         sys::exit_now(1);
     }
     let filter = seccomp::filter(capabilities::DEFAULT);
-    Keeper { orders, features, filter, socket, children: Vec::new(), files: None }.run()
+    let memory = Memory::new(&orders.store_root);
+    let (stacks, marks) = (Stacks::default(), Marks::default());
+    Keeper { orders, features, filter, socket, children: Vec::new(), files: None, memory, stacks, marks }
+        .run()
 }
 
 /// Says why this rung does not work, and ends.
@@ -57,6 +63,9 @@ struct Keeper {
     socket: OwnedFd,
     children: Vec<Child>,
     files: Option<files::Files>,
+    memory: Memory,
+    stacks: Stacks,
+    marks: Marks,
 }
 
 /// A request that is being served.
@@ -212,13 +221,22 @@ impl Keeper {
             // Here, and not in the step's own mount namespace, where it would go with the step.
             let memory = root::changes(&step.scratch, true);
             root::make_directory(&memory)?;
-            mounting::upper_memory(&memory)?;
+            mounting::memory_at(&memory)?;
+        }
+        let (mut marked, mut stack) = (None, None);
+        if !self.features.chroot {
+            if !self.features.marks {
+                let files = files::Files::of(&mut self.files, &self.orders, &self.features);
+                marked = Some(self.marks.between(&mut self.memory, step, |layer| files.index(layer))?);
+            }
+            stack = self.stacks.below(&mut self.memory, &marked.as_ref().unwrap_or(step).lowers);
         }
         match sys::fork_into(namespaces).refused("clone")? {
             Forked::Child => {
                 let features = &self.features;
                 let start = Start {
-                    step,
+                    step: marked.as_ref().unwrap_or(step),
+                    stack: stack.as_ref(),
                     features,
                     filter,
                     stdout,
@@ -247,9 +265,7 @@ impl Keeper {
     }
 
     fn files(&mut self) -> &mut files::Files {
-        let orders = &self.orders;
-        self.files
-            .get_or_insert_with(|| files::Files::new(&orders.store_root, orders.durability, orders.rung))
+        files::Files::of(&mut self.files, &self.orders, &self.features)
     }
 
     /// Forks a child that does something to files and answers by itself.
@@ -310,8 +326,14 @@ impl Keeper {
         let reply = match serde_json::from_slice(&body) {
             Ok(Outcome::Ended(status, given)) => {
                 let owners = given.map(|given| self.files().owners(&child.lowers, given));
-                let out_of_memory = child.group.as_ref().is_some_and(Group::ran_out_of_memory);
-                Reply::Finished { id, status, out_of_memory, owners }
+                let shortage = if child.group.as_ref().is_some_and(Group::ran_out_of_memory) {
+                    Some(Shortage::Memory)
+                } else if self.features.upper_in_memory && is_full(&root::changes(&child.scratch, true)) {
+                    Some(Shortage::Room)
+                } else {
+                    None
+                };
+                Reply::Finished { id, status, shortage, owners }
             }
             Ok(Outcome::NotRun(NotRun::Setup(failure))) => {
                 let rung = Some(self.orders.rung);
@@ -334,6 +356,11 @@ impl Keeper {
             self.end();
         }
     }
+}
+
+/// Whether next to nothing can be written to a filesystem any more.
+fn is_full(place: &std::path::Path) -> bool {
+    rustix::fs::statvfs(place).is_ok_and(|stat| stat.f_bavail * stat.f_frsize < 1 << 20 || stat.f_favail == 0)
 }
 
 /// The exit status of a child that ended by itself.

@@ -35,6 +35,8 @@ mod ids;
 mod init;
 mod keeper;
 mod landlock;
+mod marks;
+mod memory;
 mod mounting;
 mod pasta;
 mod probe;
@@ -42,6 +44,7 @@ mod report;
 mod resolve;
 mod root;
 mod seccomp;
+mod stacks;
 mod step;
 mod step_mounts;
 mod strays;
@@ -52,8 +55,8 @@ mod wire;
 pub use error::SandboxError;
 pub use report::{Degradation, Diagnosis, Failure, Isolation, Report, Rung, Verdict};
 pub use step::{
-    ExitStatus, Finished, Input, Limits, MountSource, Network, Output, OutputSender, SecretBytes, Step,
-    StepMount, StepUser, Ulimit,
+    ExitStatus, Finished, Input, Limits, MountSource, Network, Output, OutputSender, SecretBytes, Shortage,
+    Step, StepMount, StepUser, Ulimit,
 };
 
 use client::Client;
@@ -205,8 +208,8 @@ impl Sandbox {
         let ((), answer) = tokio::join!(forward(stdout, stderr, output), answered);
         running.id = None;
         match answer.unwrap_or_else(|_| Err(SandboxError::HelperGone("it ended".to_owned())))?.0 {
-            Reply::Finished { status, out_of_memory, owners, .. } => {
-                Ok(Finished { status, upper, out_of_memory, owners })
+            Reply::Finished { status, shortage, owners, .. } => {
+                Ok(Finished { status, upper, shortage, owners })
             }
             Reply::NotRun { why, .. } => Err(match why {
                 NotRun::Setup(failure) => SandboxError::Setup(failure),

@@ -80,8 +80,8 @@ pub(super) fn attach(mount: impl AsFd, place: impl AsFd) -> Result<(), Failure> 
     rustix::mount::move_mount(mount, "", place, "", flags).refused("move_mount")
 }
 
-/// Mounts memory for an overlay's changes at a directory.
-pub(super) fn upper_memory(place: &Path) -> Result<(), Failure> {
+/// Mounts memory at a directory.
+pub(super) fn memory_at(place: &Path) -> Result<(), Failure> {
     let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let open = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
     let fd = rustix::fs::open(place, open, Mode::empty()).refused_on("open", place)?;

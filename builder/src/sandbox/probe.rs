@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, XattrFlags};
 use rustix::mount::MountAttrFlags;
 use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
@@ -13,7 +13,7 @@ use super::failure::{Refused as _, because};
 use super::features::{Features, OPTIONAL_NAMESPACES};
 use super::keeper::{Orders, in_child};
 use super::mounting::{INERT, Overlay, filesystem, tmpfs};
-use super::report::{Degradation, Failure, Report, Rung};
+use super::report::{Degradation, Failure, REMOVED_FILES, Report, Rung};
 use super::{capabilities, emulation, landlock, mounting, sys};
 
 /// Tries everything that a step needs. An error means that this rung does not work.
@@ -34,11 +34,7 @@ pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report),
     let upper_in_memory = found.overlay.is_some();
     if let Some(failure) = found.overlay.take() {
         found = in_child(namespaces, || try_all(&scratch.path().join("memory"), true))?;
-        // A tree has device nodes 0:0 for what is gone, which an overlay as the store's filesystem refuses too.
-        let gone = scratch.path().join("gone");
-        let whiteout =
-            rustix::fs::mknodat(rustix::fs::CWD, gone, FileType::CharacterDevice, Mode::empty(), 0);
-        if found.overlay.is_some() || whiteout.is_err() {
+        if found.overlay.is_some() {
             return Err(failure);
         }
         degradations.push(Degradation {
@@ -49,6 +45,13 @@ pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report),
             failure,
         });
     }
+    let marks = found.marks.is_none();
+    degradations.extend(found.marks.take().map(|failure| Degradation {
+        feature: REMOVED_FILES.to_owned(),
+        instead: "marks in memory".to_owned(),
+        cost: "some directories of memory for each layer that removes files".to_owned(),
+        failure,
+    }));
     let mut works = |failure: Option<Failure>, feature: &str, instead: &str, cost: &str| {
         let works = failure.is_none();
         degradations.extend(failure.map(|failure| Degradation {
@@ -89,6 +92,7 @@ pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report),
         confines: false,
         emulates_ids: orders.rung == Rung::Single,
         upper_in_memory,
+        marks,
         seccomp: capabilities::effective().contains(rustix::thread::CapabilitySet::SYS_ADMIN),
     };
     let report = Report { rung: orders.rung, id_map: id_map.to_owned(), ids, degradations };
@@ -119,6 +123,7 @@ fn probe_chroot(orders: &Orders, id_map: &str) -> Result<(Features, Report), Fai
         confines: confines.is_none(),
         emulates_ids: false,
         upper_in_memory: false,
+        marks: false,
         seccomp: capabilities::effective().contains(rustix::thread::CapabilitySet::SYS_ADMIN),
     };
     let ids = mapped_ids("/proc/self/uid_map");
@@ -192,6 +197,7 @@ fn without_mounts(hands_over: Option<Failure>, confines: Option<Failure>) -> Vec
 #[derive(Serialize, Deserialize)]
 struct Found {
     overlay: Option<Failure>,
+    marks: Option<Failure>,
     proc: Option<Failure>,
     sys: Option<Failure>,
     device_nodes: bool,
@@ -201,7 +207,10 @@ struct Found {
 
 fn try_all(scratch: &Path, in_memory: bool) -> Found {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-    let overlay = try_overlay(scratch, in_memory);
+    let (overlay, marks) = match try_overlay(scratch, in_memory) {
+        Ok((root, marks)) => (Ok(root), marks),
+        Err(failure) => (Err(failure), None),
+    };
     let try_mount = |kind: &str| filesystem(kind, &[], INERT).err();
     let device_nodes = tmpfs("755", None, MountAttrFlags::empty()).is_ok_and(|mount| {
         let number = rustix::fs::makedev(1, 3);
@@ -222,30 +231,53 @@ fn try_all(scratch: &Path, in_memory: bool) -> Found {
         ),
         Err(failure) => (Some(failure), None),
     };
-    Found { overlay, proc, sys, device_nodes, hostname, pivot_root }
+    Found { overlay, marks, proc, sys, device_nodes, hostname, pivot_root }
 }
 
-/// An overlay in the new directory `scratch` of the store that can delete a file of a lower tree, which takes a device
-/// node. Its changes are on the store's own filesystem or in memory.
-fn try_overlay(scratch: &Path, in_memory: bool) -> Result<OwnedFd, Failure> {
+/// An overlay in the new directory `scratch` of the store, of a tree and what another removes of it, that can delete a
+/// file. Its changes are on the store's own filesystem or in memory. Also why the other tree cannot be in the store.
+fn try_overlay(scratch: &Path, in_memory: bool) -> Result<(OwnedFd, Option<Failure>), Failure> {
     rustix::fs::mkdir(scratch, Mode::from_raw_mode(0o755)).refused_on("mkdir", scratch)?;
     rustix::process::chdir(scratch).refused_on("chdir", scratch)?;
-    for name in ["lower", "changes", "root"] {
+    for name in ["lower", "marks", "changes", "root"] {
         rustix::fs::mkdir(name, Mode::from_raw_mode(0o755)).refused_on("mkdir", name)?;
     }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     if in_memory {
-        mounting::upper_memory(Path::new("changes"))?;
+        mounting::memory_at(Path::new("changes"))?;
     }
     let (upper, work) = (Path::new("changes/upper"), Path::new("changes/work"));
     for name in [upper, work] {
         rustix::fs::mkdir(name, Mode::from_raw_mode(0o755)).refused_on("mkdir", name)?;
     }
     std::fs::write("lower/file", "").refused_on("write", "lower/file")?;
-    let overlay = Overlay { lowers: vec![Path::new("lower")], upper: Some((upper, work)) };
-    overlay.attach(Path::new("root"))?;
+    std::fs::create_dir("lower/old").refused_on("mkdir", "lower/old")?;
+    std::fs::write("lower/gone", "").refused_on("write", "lower/gone")?;
+    let remove = || {
+        let whiteout = (FileType::CharacterDevice, Mode::empty());
+        rustix::fs::mknodat(rustix::fs::CWD, "marks/gone", whiteout.0, whiteout.1, 0)
+            .refused_on("mknod", "marks/gone")
+    };
+    let marks = remove().err();
+    if marks.is_some() {
+        mounting::memory_at(Path::new("marks"))?;
+        remove()?;
+        // Memory has such attributes since Linux 6.6.
+        std::fs::create_dir("marks/old").refused_on("mkdir", "marks/old")?;
+        rustix::fs::setxattr("marks/old", "user.overlay.opaque", b"y", XattrFlags::empty())
+            .refused_on("setxattr", "marks/old")?;
+    }
+    let lowers = vec![Path::new("lower"), Path::new("marks")];
+    Overlay { lowers, upper: Some((upper, work)) }.attach(Path::new("root"))?;
     std::fs::remove_file("root/file").refused_on("unlink(in the overlay)", "file")?;
-    rustix::fs::open("root", flags, Mode::empty()).refused_on("open", "root")
+    // The new one hides what was in the old one, by an attribute.
+    std::fs::remove_dir("root/old").refused_on("rmdir(in the overlay)", "old")?;
+    std::fs::create_dir("root/old").refused_on("mkdir(in the overlay)", "old")?;
+    if Path::new("root/gone").exists() {
+        return Err(because("mount(overlay)", "a file that a tree removes is still there"));
+    }
+    let root = rustix::fs::open("root", flags, Mode::empty()).refused_on("open", "root")?;
+    Ok((root, marks))
 }
 
 /// The namespaces that a step can have here.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use layer_store::store::TreeKind;
 use serde::{Deserialize, Serialize};
 
 /// Which isolation is wanted.
@@ -133,7 +134,8 @@ impl fmt::Display for Failure {
 /// Something a step has less well than it could.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Degradation {
-    /// What: `proc`, `sysfs`, `hostname`, `pivot_root`, `seccomp`, `cgroup`, `network`, `overlay`.
+    /// What: `proc`, `sysfs`, `hostname`, `pivot_root`, `seccomp`, `cgroup`, `network`, `overlay`,
+    /// `removed files`.
     pub feature: String,
     /// What is used in its place.
     pub instead: String,
@@ -157,12 +159,21 @@ pub struct Report {
 }
 
 impl Report {
+    /// How the store makes trees for steps that run like this.
+    pub(crate) fn trees(&self) -> TreeKind {
+        let marks = self.rung != Rung::Chroot && self.degradation(REMOVED_FILES).is_none();
+        TreeKind { one_id: self.rung == Rung::Single, marks }
+    }
+
     /// The degradation of `feature`, if there is one.
     #[must_use]
     pub fn degradation(&self, feature: &str) -> Option<&Degradation> {
         self.degradations.iter().find(|degradation| degradation.feature == feature)
     }
 }
+
+/// The degradation of trees that cannot say what they remove.
+pub(super) const REMOVED_FILES: &str = "removed files";
 
 /// Whether a rung works here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,6 +14,7 @@ use super::failure::Refused as _;
 use super::features::Features;
 use super::mounting::{INERT, Overlay, attach, clone_of, tmpfs};
 use super::report::Failure;
+use super::stacks::Stack;
 use super::step::{Network, Step};
 use super::step_mounts::{self, Prepared};
 use super::wire::NotRun;
@@ -22,20 +23,29 @@ use super::{files, pasta, resolve, system_mounts};
 /// The places that an image without them gets, and keeps (as from BuildKit).
 pub(super) const SYSTEM: [&str; 3] = ["dev", "proc", "sys"];
 
-/// Builds everything below `step.scratch` and makes it this process's root. `secrets` are the contents of the
-/// step's secret mounts, in order. Gives the upper directory, which is out of reach by then.
-pub(super) fn enter(step: &Step, secrets: Vec<OwnedFd>, features: &Features) -> Result<OwnedFd, NotRun> {
+/// Builds everything below `step.scratch` and makes it this process's root. `stack` has the lowest layers of a step with
+/// many, `secrets` are the contents of the step's secret mounts, in order. Gives the upper directory, which is out of
+/// reach by then.
+pub(super) fn enter(
+    step: &Step,
+    stack: Option<&Stack>,
+    secrets: Vec<OwnedFd>,
+    features: &Features,
+) -> Result<OwnedFd, NotRun> {
     let changes = changes(&step.scratch, features.upper_in_memory);
     let (upper, work) = (changes.join("upper"), changes.join("work"));
     make_directory(&upper)?;
     work_directory(&work)?;
+    let layers = stack.map_or(step.lowers.as_slice(), |stack| stack.others(&step.lowers));
+    let trees: Vec<&Path> =
+        stack.map(Stack::mount).into_iter().chain(layers.iter().map(PathBuf::as_path)).collect();
     attach(tmpfs("755", None, INERT)?, open_directory(&features.place)?)?;
     rustix::process::chdir(&features.place).refused_on("chdir", &features.place)?;
     make_directory("root")?;
     let files = files_of_ours(step)?;
     let mut mounts = step_mounts::prepare(step, &changes, secrets)?;
-    let stubs = stubs(step, files.iter().chain(&mounts))?;
-    let mut lowers: Vec<&Path> = step.lowers.iter().map(PathBuf::as_path).collect();
+    let stubs = stubs(&trees, files.iter().chain(&mounts))?;
+    let mut lowers = trees;
     lowers.extend(stubs.as_deref());
     if lowers.is_empty() {
         lowers.push(Path::new("empty"));
@@ -122,8 +132,8 @@ pub(super) fn resolver_files(step: &Step) -> [(&'static str, Vec<u8>); 2] {
 
 /// A tree for on top of the lower ones that has the mount points they lack, and nothing else. So the step's own
 /// changes never contain one.
-fn stubs<'a>(step: &Step, mounts: impl Iterator<Item = &'a Prepared>) -> Result<Option<PathBuf>, NotRun> {
-    let mut lowers: Vec<&Path> = step.lowers.iter().map(PathBuf::as_path).collect();
+fn stubs<'a>(trees: &[&Path], mounts: impl Iterator<Item = &'a Prepared>) -> Result<Option<PathBuf>, NotRun> {
+    let mut lowers = trees.to_vec();
     for name in ["stubs", "look", "empty", "nothing"] {
         make_directory(name)?;
     }

@@ -1,6 +1,7 @@
 //! What a RUN step asks of the sandbox, and what it gets back.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -271,8 +272,8 @@ impl<'de> Deserialize<'de> for SecretBytes {
     }
 }
 
-impl std::fmt::Debug for SecretBytes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SecretBytes({} bytes)", self.0.len())
     }
 }
@@ -328,6 +329,27 @@ impl ExitStatus {
     }
 }
 
+/// What a step had too little of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Shortage {
+    /// Memory, within its limit.
+    Memory,
+    /// Room for what it writes, which is in memory where the store's filesystem takes no overlay's changes.
+    Room,
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "out of memory",
+            Self::Room => {
+                "the memory that its changes are in is full (they are on disk with RBUILD_ROOT on a volume, or with \
+                 --isolation=chroot as root)"
+            }
+        })
+    }
+}
+
 /// A step that ran to its end; its command may have failed.
 #[derive(Debug, Clone)]
 pub struct Finished {
@@ -335,8 +357,8 @@ pub struct Finished {
     pub status: ExitStatus,
     /// What it changed: an overlay upper directory, no longer mounted, ready for [`super::Sandbox::commit`].
     pub upper: PathBuf,
-    /// The kernel killed something of it for want of memory.
-    pub out_of_memory: bool,
+    /// What it had too little of, where that is known.
+    pub shortage: Option<Shortage>,
     /// Owners that were given by chown while only one id was mapped (path, uid, gid): for
     /// [`layer_store::layer::DiffOptions::owners`]. `None` where the disk holds the owners.
     pub owners: Option<Vec<(Vec<u8>, u32, u32)>>,

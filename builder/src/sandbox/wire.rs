@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::report::{Failure, Report};
-use super::step::{ExitStatus, Step};
+use super::step::{ExitStatus, Shortage, Step};
 
 /// Bodies up to this many bytes travel in the datagram; longer ones in a memfd beside it, since a datagram may not
 /// exceed the socket's buffer.
@@ -67,7 +67,12 @@ pub(super) enum Reply {
     /// This rung does not work.
     Refused { failure: Failure },
     /// A step ran to its end.
-    Finished { id: u64, status: ExitStatus, out_of_memory: bool, owners: Option<Vec<(Vec<u8>, u32, u32)>> },
+    Finished {
+        id: u64,
+        status: ExitStatus,
+        shortage: Option<Shortage>,
+        owners: Option<Vec<(Vec<u8>, u32, u32)>>,
+    },
     /// A step could not be run.
     NotRun { id: u64, why: NotRun },
     /// A layer was made.

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::event::{Outcome, Stream};
 use crate::graph::{Exec, ExecMountKind, ExecSettings, NodeId, Volume};
 use crate::sandbox::{
-    ExitStatus, Finished, MountSource, Output, SecretBytes, Step, StepMount, StepUser, Ulimit,
+    ExitStatus, Finished, MountSource, Output, SecretBytes, Shortage, Step, StepMount, StepUser, Ulimit,
 };
 use crate::task;
 use crate::users;
@@ -126,14 +126,14 @@ impl Solver {
                 tail: tail.into(),
             });
         };
-        let Finished { status, upper, out_of_memory, owners } = finished?;
+        let Finished { status, upper, shortage, owners } = finished?;
         if !status.is_success() {
             if let Some((look, shell)) = failed {
                 look.look(&command_text(exec), &sandbox, shell).await;
             }
             return Err(Error::Command {
                 command: command_text(exec),
-                ending: ending(status, out_of_memory),
+                ending: ending(status, shortage),
                 tail: tail.into(),
             });
         }
@@ -398,7 +398,7 @@ fn command_text(exec: &Exec) -> String {
     }
 }
 
-fn ending(status: ExitStatus, out_of_memory: bool) -> String {
+fn ending(status: ExitStatus, shortage: Option<Shortage>) -> String {
     let text = match status {
         ExitStatus::Code(127) => "exited with status 127 (command not found)".to_owned(),
         ExitStatus::Code(126) => "exited with status 126 (not executable)".to_owned(),
@@ -408,7 +408,10 @@ fn ending(status: ExitStatus, out_of_memory: bool) -> String {
             None => format!("was killed by signal {number}"),
         },
     };
-    if out_of_memory { format!("{text}: out of memory") } else { text }
+    match shortage {
+        Some(shortage) => format!("{text}: {shortage}"),
+        None => text,
+    }
 }
 
 #[cfg(test)]

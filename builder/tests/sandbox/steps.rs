@@ -25,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("dropping_the_sandbox_leaves_nothing", drop_sandbox),
     ("many_at_once", many),
     ("many_layers", layers),
+    ("a_long_stack_is_as_a_short_one", long_stacks),
     ("an_empty_base_works", scratch),
     ("limits_never_fail", limits),
     ("owners_are_as_given", owners),
@@ -211,6 +212,47 @@ fn layers(world: &World) {
         step.lowers.push(world.layer(&tree));
     }
     assert_eq!(world.run(step).stdout, "129130\n");
+}
+
+fn long_stacks(world: &World) {
+    let script = "cat /sub/* /d/* | md5sum; rm /d/3; mv /d /e; echo more >> /top; ln /e/5 /hard; rm -r /sub; \
+        mkdir /sub; touch /sub/new; chmod 700 /e/7; cat /top; ls -lR /e /sub /hard";
+    let files: Vec<(String, String)> = (0..30)
+        .flat_map(|at| [format!("d/{at}"), format!("sub/{at}")].map(|path| (path, at.to_string())))
+        .collect();
+    let short: Vec<(&str, &str)> =
+        files.iter().map(|(path, text)| (path.as_str(), text.as_str())).chain([("top", "29")]).collect();
+    let mut step = world.script(script);
+    step.lowers.push(world.layer(&world.tree("short", &short)));
+    let (short, over) = (world.run(step.clone()), step.lowers);
+    assert!(short.status.is_success(), "{short:?}");
+    let changed = world.changes_over(&short, &over);
+
+    let image = over[0].clone();
+    let mut lowers = vec![image.clone()];
+    for (at, own) in files.chunks(2).enumerate() {
+        let mut own: Vec<(&str, &str)> =
+            own.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let text = at.to_string();
+        own.push(("top", &text));
+        lowers.push(world.layer(&world.tree(&format!("long-{at}"), &own)));
+    }
+    // Twice, and then over stacks that grow, shrink, and are of more bases than are remembered.
+    for _ in 0..2 {
+        let ran = world.run(Step { lowers: lowers.clone(), ..world.script(script) });
+        assert_eq!(ran.stdout, short.stdout);
+        assert_eq!(world.changes_over(&ran, &lowers), changed);
+    }
+    for count in (14..=31).rev().chain(14..=31) {
+        let lowers = lowers[..count].to_vec();
+        assert_eq!(world.run(Step { lowers, ..world.script("cat /top") }).stdout, (count - 2).to_string());
+    }
+    for own in 1..7 {
+        let mut lowers = lowers.clone();
+        lowers.remove(own);
+        let missing = format!("ls /d | grep -cx {}", own - 1);
+        assert_eq!(world.run(Step { lowers, ..world.script(&missing) }).stdout, "0\n");
+    }
 }
 
 fn scratch(world: &World) {

@@ -42,8 +42,8 @@ pub(super) async fn run(context: &Context, args: &RunArgs) -> Result<ExitCode> {
     drop(console);
     renderer.finish();
     let finished = finished.map_err(|error| explain(&error))?;
-    if finished.out_of_memory {
-        tell("the command was killed: out of memory");
+    if let Some(shortage) = finished.shortage.filter(|_| !finished.status.is_success()) {
+        tell(&format!("the command failed: {shortage}"));
     }
     Ok(ExitCode::from(u8::try_from(finished.status.code()).unwrap_or(255)))
 }

@@ -1,6 +1,7 @@
 //! One Dockerfile as root, as users with and without subordinate ids, and in the containers that a CI job meets: the
 //! same image everywhere, or a refusal that explains itself. `docs/isolation.md` has the result as a table, which
-//! this test compares, and writes when `RBUILD_WRITE_ISOLATION` is set (`cargo xtask isolation`).
+//! this test compares, and writes when `RBUILD_WRITE_ISOLATION` is set (`cargo xtask isolation`). All of it once more
+//! without a volume, where the store is in a container's own root.
 
 mod place;
 mod table;
@@ -11,7 +12,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use xtask::container::{self, Environment};
 use xtask::{is_root, packages, subject};
 
-use place::{Found, Place};
+use place::{Disk, Found, Place};
 use table::Row;
 
 /// Where a build runs.
@@ -51,13 +52,21 @@ fn main() {
     let writes = std::env::var_os("RBUILD_WRITE_ISOLATION").is_some();
     let rows: Arc<Mutex<Vec<Row>>> = Arc::default();
     let cases = cases();
+    let without_volume: Vec<Trial> = cases
+        .iter()
+        .cloned()
+        .map(|case| {
+            let name = format!("{}-without-a-volume", case.name);
+            Trial::test(name, move || check(&case, Disk::Overlay, false).map(drop))
+        })
+        .collect();
     let order: Vec<String> = cases.iter().map(|case| case.name.clone()).collect();
-    let trials = cases
+    let mut trials: Vec<Trial> = cases
         .into_iter()
         .map(|case| {
             let rows = Arc::clone(&rows);
             Trial::test(case.name.clone(), move || {
-                let row = check(&case, writes)?;
+                let row = check(&case, Disk::Volume, writes)?;
                 if writes {
                     rows.lock().map_err(|_| "another test failed")?.push(row);
                 } else {
@@ -67,6 +76,7 @@ fn main() {
             })
         })
         .collect();
+    trials.extend(without_volume);
     let conclusion = libtest_mimic::run(&arguments, trials);
     if writes && !conclusion.has_failed() {
         let mut rows = rows.lock().unwrap();
@@ -104,11 +114,11 @@ fn cases() -> Vec<Case> {
 }
 
 /// Builds, and gives the row of the table that shows how it went.
-fn check(case: &Case, timed: bool) -> Result<Row, Failed> {
-    let found = Place::new(&case.at)?.build(timed)?;
+fn check(case: &Case, disk: Disk, timed: bool) -> Result<Row, Failed> {
+    let found = Place::new(&case.at, disk)?.build(timed)?;
     let root = REFERENCE.get_or_init(|| {
         let text = |error: Failed| error.message().unwrap_or_default().to_owned();
-        Place::new(&Where::Here(None)).and_then(|place| place.build(false)).map_err(text)
+        Place::new(&Where::Here(None), Disk::Volume).and_then(|place| place.build(false)).map_err(text)
     });
     let root = root.as_ref()?;
     let same = |what: &str, ours: &Option<String>, roots: &Option<String>, log: &str| {

@@ -14,9 +14,20 @@ use crate::Where;
 
 /// Where one build runs. Its directory is `/work` in a container.
 pub(crate) struct Place {
-    directory: TempDir,
+    directory: PathBuf,
+    disk: Disk,
+    _base: TempDir,
     owner: (u32, u32),
     container: Option<Environment>,
+}
+
+/// What the directory is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Disk {
+    /// This machine's own, as a volume is.
+    Volume,
+    /// An overlay, as a container's own root is: no overlay's changes can be in it, and no device that is a whiteout.
+    Overlay,
 }
 
 /// What it gave.
@@ -61,16 +72,21 @@ exit 0
 "#;
 
 impl Place {
-    pub(crate) fn new(at: &Where) -> Result<Self, Failed> {
-        let directory = TempDir::with_prefix("rbuild-environment-")?;
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
+    pub(crate) fn new(at: &Where, disk: Disk) -> Result<Self, Failed> {
+        let base = TempDir::with_prefix("rbuild-environment-")?;
+        fs::set_permissions(base.path(), fs::Permissions::from_mode(0o755))?;
+        let directory = base.path().join("root");
+        fs::create_dir(&directory)?;
+        if disk == Disk::Overlay {
+            mount_overlay(base.path(), &directory)?;
+        }
         let (owner, container) = match at {
             Where::Here(user) => (user.unwrap_or((0, 0)), None),
             Where::Container(environment) => {
                 ((environment.owner(), environment.owner()), Some((**environment).clone()))
             }
         };
-        let place = Self { directory, owner, container };
+        let place = Self { directory, disk, _base: base, owner, container };
         fs::create_dir(place.path("context"))?;
         for name in ["Dockerfile", "Plain.Dockerfile"] {
             fs::copy(crate::data(name), place.path("context").join(name))?;
@@ -87,7 +103,7 @@ impl Place {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        self.directory.join(name)
     }
 
     /// Runs doctor and both builds, and times RUN where that is wanted.
@@ -97,7 +113,7 @@ impl Place {
         }
         let output = match &self.container {
             Some(environment) => environment
-                .run(self.directory.path(), &[], &["/bin/sh", "script"])
+                .run(&self.directory, &[], &["/bin/sh", "script"])
                 .map_err(|error| format!("{error:#}"))?,
             None if self.owner == (0, 0) => self.shell(Command::new("sh"))?,
             None => self.shell(subject::as_user(self.owner, Path::new("sh")))?,
@@ -134,7 +150,7 @@ impl Place {
     }
 
     fn shell(&self, mut command: Command) -> std::io::Result<std::process::Output> {
-        command.arg("script").current_dir(self.directory.path()).env_clear();
+        command.arg("script").current_dir(&self.directory).env_clear();
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").output()
     }
 
@@ -166,7 +182,26 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         // Before the directory goes by root's hand: a container's files are another's, which root may remove.
-        let _ = chown(self.directory.path(), Some(0), Some(0));
+        let _ = chown(&self.directory, Some(0), Some(0));
+        if self.disk == Disk::Overlay {
+            let _ = Command::new("umount").arg("--lazy").arg(&self.directory).status();
+        }
+    }
+}
+
+fn mount_overlay(base: &Path, at: &Path) -> Result<(), Failed> {
+    let parts = ["lower", "upper", "work"].map(|name| base.join(name));
+    for part in &parts {
+        fs::create_dir(part)?;
+    }
+    let [lower, upper, work] = parts.map(|part| part.display().to_string());
+    let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+    let mounted =
+        Command::new("mount").args(["-t", "overlay", "overlay", "-o", &options]).arg(at).output()?;
+    if mounted.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&mounted.stderr).into_owned().into())
     }
 }
 

@@ -10,6 +10,7 @@ use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use super::place::tree_name;
 use super::tree::TreeWriter;
 use crate::digest::Hasher;
 use crate::error::IoContext as _;
@@ -67,7 +68,7 @@ impl Store {
                 key.field(content.diff_id.as_bytes()).field(&content.entry.path);
             }
         }
-        key.field([u8::from(self.holds_owners())]);
+        key.field(tree_name(self.tree_kind()));
         let name = format!("patch-{}", key.finish().hex());
         let place = self.layer_dir(diff_id).join(&name);
         let marker = self.layer_dir(diff_id).join(format!("{name}.complete"));

@@ -1,6 +1,5 @@
 //! Where the forms of a layer are: `layers/<diffID>/` with `index`, `tar`, `tree/` and `tree.complete`, and
-//! patches of the tree likewise, whose markers hold their indexes; beside it `tree-of-one-id`, for steps that have no
-//! more of them.
+//! patches of the tree likewise, whose markers hold their indexes; beside it trees of other kinds.
 //!
 //! A file is there whole or not at all. A tree is complete when its marker is there: it gets its name by a rename after
 //! its bytes are on disk, and the marker after that; who removes a tree removes the marker first.
@@ -14,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::tree::Giving;
 use crate::error::IoContext as _;
 use crate::store::writing::Sync;
-use crate::store::{Durability, Ownership};
+use crate::store::{Durability, Ownership, TreeKind};
 use crate::{Digest, Error, Index, Result, Store};
 
 /// Indexes that were read, by diffID.
@@ -48,38 +47,36 @@ impl Store {
     /// Where the tree is, or will be, that steps see. Steps with one id see another one than others: to them a file with
     /// the owner that the image gives it would be nobody's.
     pub(crate) fn tree_path(&self, diff_id: &Digest) -> PathBuf {
-        self.layer_dir(diff_id).join(if self.holds_owners() { TREE } else { TREE_OF_ONE })
+        self.layer_dir(diff_id).join(tree_name(self.tree_kind()))
     }
 
     pub(crate) fn tree_marker(&self, diff_id: &Digest) -> PathBuf {
         marker(&self.tree_path(diff_id))
     }
 
-    /// A complete tree of the layer to read from: that of [`Store::tree_path`], or the other one.
+    /// A complete tree of the layer to read from: that of [`Store::tree_path`], or another one.
     pub(crate) fn any_tree(&self, diff_id: &Digest) -> Option<PathBuf> {
-        let directory = self.layer_dir(diff_id);
-        let other = if self.holds_owners() { TREE_OF_ONE } else { TREE };
-        let trees = [self.tree_path(diff_id), directory.join(other)];
-        trees.into_iter().find(|tree| marker(tree).exists())
+        let own = self.tree_path(diff_id);
+        if marker(&own).exists() {
+            return Some(own);
+        }
+        self.tree_places(diff_id).into_iter().find_map(|(_, tree, marker)| marker.exists().then_some(tree))
     }
 
-    /// All trees of the layer, complete or not: where each is, and its marker.
-    pub(crate) fn tree_places(&self, diff_id: &Digest) -> [(PathBuf, PathBuf); 2] {
-        [TREE, TREE_OF_ONE].map(|name| {
-            let place = self.layer_dir(diff_id).join(name);
+    /// All trees of the layer, complete or not: of which kind each is, where, and its marker.
+    pub(crate) fn tree_places(&self, diff_id: &Digest) -> [(TreeKind, PathBuf, PathBuf); 4] {
+        [(false, true), (true, true), (false, false), (true, false)].map(|(one_id, marks)| {
+            let kind = TreeKind { one_id, marks };
+            let place = self.layer_dir(diff_id).join(tree_name(kind));
             let marker = marker(&place);
-            (place, marker)
+            (kind, place, marker)
         })
     }
 
     /// What files of trees can be given.
     pub(crate) fn giving(&self) -> Giving {
-        Giving { custodian: self.custodian().is_some(), owners: self.holds_owners() }
-    }
-
-    /// Whether the files of trees have their owners from the image.
-    pub(crate) fn holds_owners(&self) -> bool {
-        !self.one_id() && self.custodian().is_none_or(|custodian| custodian.holds_owners())
+        let TreeKind { one_id, marks } = self.tree_kind();
+        Giving { custodian: self.custodian().is_some(), owners: !one_id, marks }
     }
 
     /// The complete patches of the layer's tree: where each is, and its marker.
@@ -188,10 +185,15 @@ impl Store {
     }
 }
 
-/// A tree whose files have the owners that the image gives them, as far as somebody here may.
-const TREE: &str = "tree";
-/// A tree whose files all belong to who made it.
-const TREE_OF_ONE: &str = "tree-of-one-id";
+/// The directory of a tree among the forms of its layer.
+pub(super) const fn tree_name(kind: TreeKind) -> &'static str {
+    match (kind.one_id, kind.marks) {
+        (false, true) => "tree",
+        (true, true) => "tree-of-one-id",
+        (false, false) => "tree-without-marks",
+        (true, false) => "tree-of-one-id-without-marks",
+    }
+}
 
 /// What says that a tree is complete.
 fn marker(tree: &Path) -> PathBuf {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::index::{Kind, path};
-use crate::store::Durability;
+use crate::store::{Durability, TreeKind};
 use crate::{Error, Store, StoreOptions};
 
 pub(crate) fn store() -> (tempfile::TempDir, Store) {
@@ -347,8 +347,9 @@ proptest! {
 #[test]
 fn a_store_of_one_id_has_trees_of_its_own() {
     let directory = tempfile::tempdir().unwrap();
-    let open = |one_id| Store::open(directory.path(), StoreOptions { one_id, ..StoreOptions::default() });
-    let (many, one) = (open(false).unwrap(), open(true).unwrap());
+    let open = |trees| Store::open(directory.path(), StoreOptions { trees, ..StoreOptions::default() });
+    let (many, one) =
+        (open(TreeKind::default()).unwrap(), open(TreeKind { one_id: true, marks: true }).unwrap());
     // One that was made by steps of one kind serves those of the other, and comes back as it was.
     for (maker, other, name) in [(&many, &one, "many"), (&one, &many, "one")] {
         let entry = NewEntry { uid: 42, gid: 43, mode: 0o600, ..file(name, b"text") };
@@ -363,4 +364,29 @@ fn a_store_of_one_id_has_trees_of_its_own() {
         assert_eq!(owner, rustix::process::geteuid().as_raw());
     }
     assert!(many.check().unwrap().problems.is_empty());
+}
+
+/// Some filesystems refuse the marks of an overlay.
+#[test]
+fn a_tree_may_go_without_marks() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = |trees| Store::open(directory.path(), StoreOptions { trees, ..StoreOptions::default() });
+    let (marked, bare) =
+        (open(TreeKind::default()).unwrap(), open(TreeKind { one_id: false, marks: false }).unwrap());
+    for (maker, other, name) in [(&marked, &bare, "first"), (&bare, &marked, "second")] {
+        let fresh = new("fresh", NewKind::Directory { opaque: true });
+        let entries = vec![fresh, file(&format!("fresh/{name}"), b"text"), new("gone", NewKind::Whiteout)];
+        let diff_id = maker.write_layer(entries, Form::Tree).unwrap();
+        assert_eq!(Digest::of(&tar_of(maker, &diff_id)), diff_id);
+        assert!(!other.has_tree(&diff_id));
+        other.tree(&diff_id).unwrap();
+        let (with, without) = (marked.tree(&diff_id).unwrap(), bare.tree(&diff_id).unwrap());
+        assert!(with.join("gone").symlink_metadata().unwrap().file_type().is_char_device());
+        assert!(!without.join("gone").exists());
+        let opaque = |tree: &Path| xattr(&tree.join("fresh"), "user.overlay.opaque");
+        assert_eq!((opaque(&with).as_deref(), opaque(&without)), (Some(&b"y"[..]), None));
+        assert_eq!(std::fs::read(without.join("fresh").join(name)).unwrap(), b"text");
+        assert_eq!(Digest::of(&tar_of(other, &diff_id)), diff_id);
+    }
+    assert_eq!(marked.check().unwrap().problems, []);
 }

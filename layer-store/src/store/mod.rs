@@ -73,9 +73,24 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// Who does what the process itself may not do to files. `None`: the process itself, as far as it may.
     pub custodian: Option<Arc<dyn Custodian>>,
-    /// Whether the files of trees all belong to who makes them, since steps have one id only. The custodian may say so, too,
-    /// as soon as it knows.
+    /// How trees are made. Where there is a custodian it says that, as soon as it knows.
+    pub trees: TreeKind,
+}
+
+/// How trees are made. A layer may have one of each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TreeKind {
+    /// All files belong to who makes them, since steps have one id only.
     pub one_id: bool,
+    /// There are the marks by which an overlay knows what a layer removes. Some filesystems refuse these, an overlay as that
+    /// of a container first of all; who mounts such trees puts the marks between them.
+    pub marks: bool,
+}
+
+impl Default for TreeKind {
+    fn default() -> Self {
+        Self { one_id: false, marks: true }
+    }
 }
 
 /// Does to trees what the calling process may not: files of a plain user's images belong to subordinate ids, which
@@ -87,9 +102,9 @@ pub trait Custodian: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Opens a regular file of a tree for reading.
     fn open(&self, path: &Path) -> io::Result<File>;
-    /// Whether the files of trees shall have the owners that the image gives them; not where steps have one id only.
-    fn holds_owners(&self) -> bool {
-        true
+    /// How trees are made.
+    fn trees(&self) -> TreeKind {
+        TreeKind::default()
     }
 }
 
@@ -173,9 +188,9 @@ impl Store {
         self.options.custodian.as_ref()
     }
 
-    /// Whether the files of its trees all belong to one id.
-    pub(crate) fn one_id(&self) -> bool {
-        self.options.one_id
+    /// How its trees are made.
+    pub(crate) fn tree_kind(&self) -> TreeKind {
+        self.custodian().map_or(self.options.trees, |custodian| custodian.trees())
     }
 
     /// The same store for a collection, whose looks keep nothing.

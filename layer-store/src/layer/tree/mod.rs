@@ -2,14 +2,15 @@
 //!
 //! A tree has the files of its layer with their modes, times, owners and attributes, as far as the process and its
 //! custodian may give them; where they differ the index is right. Whiteouts are character devices 0:0, opaque
-//! directories have the attribute `user.overlay.opaque=y`, so overlayfs is mounted with `userxattr`. Devices that may
-//! not be made are left out, and so are hard links to files of lower layers, which [`crate::Store::trees`] brings.
+//! directories have the attribute `user.overlay.opaque=y`, so overlayfs is mounted with `userxattr`; a tree without marks
+//! has neither. Devices that may not be made are left out, and so are hard links to files of lower layers, which
+//! [`crate::Store::trees`] brings.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use crate::error::IoContext as _;
@@ -30,6 +31,7 @@ pub(crate) struct TreeWriter {
     early_links: Vec<(PathBytes, PathBytes)>,
     privileged: bool,
     custodian: bool,
+    marks: bool,
     owners: Vec<Ownership>,
 }
 
@@ -40,6 +42,8 @@ pub(crate) struct Giving {
     pub(crate) custodian: bool,
     /// Whether files shall have the owners that the image gives them.
     pub(crate) owners: bool,
+    /// Whether an overlay shall know what is removed.
+    pub(crate) marks: bool,
 }
 
 impl TreeWriter {
@@ -56,6 +60,7 @@ impl TreeWriter {
             early_links: Vec::new(),
             privileged,
             custodian: giving.custodian,
+            marks: giving.marks,
             owners: Vec::new(),
         })
     }
@@ -122,7 +127,8 @@ impl TreeWriter {
                 self.link(&link, &target)?;
             }
         }
-        for entry in index.entries().iter().filter(|entry| entry.kind == Kind::Whiteout) {
+        let marks = self.marks;
+        for entry in index.entries().iter().filter(|entry| marks && entry.kind == Kind::Whiteout) {
             self.make(&entry.path, "remove in a layer", |parent, name| {
                 rustix::fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0)
             })?;
@@ -142,8 +148,8 @@ impl TreeWriter {
                 opened => opened,
             };
             let directory = directory.context("open", self.shown(&entry.path))?;
-            if entry.kind == (Kind::Directory { opaque: true }) {
-                rustix::fs::fsetxattr(&directory, xattrs::OPAQUE, b"y", rustix::fs::XattrFlags::empty())
+            if marks && entry.kind == (Kind::Directory { opaque: true }) {
+                rustix::fs::fsetxattr(&directory, xattrs::OPAQUE, b"y", XattrFlags::empty())
                     .context("make opaque", self.shown(&entry.path))?;
             }
             self.dress(entry, directory.as_fd())?;

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::TreeKind;
 use super::collect::names;
 use crate::digest::{Hasher, HashingWriter};
 use crate::error::IoContext as _;
@@ -112,16 +113,17 @@ impl Store {
                 return Ok(());
             }
         };
-        for (place, _) in self.tree_places(&diff_id).into_iter().filter(|(_, marker)| marker.exists()) {
+        let trees = self.tree_places(&diff_id).into_iter().filter(|(_, _, marker)| marker.exists());
+        for (kind, place, _) in trees {
             checked.bytes += index.content_size();
-            if let Some(reason) = self.tree_damage(&diff_id, &place, &index)? {
+            if let Some(reason) = self.tree_damage(&diff_id, kind, &place, &index)? {
                 checked.problems.push(Problem::DamagedTree { diff_id, reason });
             }
         }
         for (place, marker) in self.patches(&diff_id)? {
             let bytes = std::fs::read(&marker).context("read", &marker)?;
             let damage = match Index::decode(&bytes) {
-                Ok(index) => self.tree_damage(&diff_id, &place, &index)?,
+                Ok(index) => self.tree_damage(&diff_id, TreeKind::default(), &place, &index)?,
                 Err(error) => Some(error.to_string()),
             };
             if let Some(reason) = damage {

@@ -151,7 +151,7 @@ impl Store {
     /// Removes a layer's trees; markers first.
     fn forget_trees(&self, diff_id: &Digest) -> Result<()> {
         let mut places = Vec::new();
-        for (place, marker) in self.tree_places(diff_id) {
+        for (_, place, marker) in self.tree_places(diff_id) {
             self.remove_all(&marker)?;
             places.push(place);
         }

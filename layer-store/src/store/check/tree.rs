@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use crate::error::IoContext as _;
 use crate::index::{Entry, Kind, path};
 use crate::layer::tree::{beneath, xattrs};
+use crate::store::TreeKind;
 use crate::{Digest, Error, Index, Result, Store};
 
 impl Store {
@@ -22,6 +23,7 @@ impl Store {
     pub(super) fn tree_damage(
         &self,
         diff_id: &Digest,
+        kind: TreeKind,
         place: &Path,
         index: &Index,
     ) -> Result<Option<String>> {
@@ -31,7 +33,7 @@ impl Store {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Some("its directory is missing".to_owned())),
             Err(error) => return Err(error).context("open", place),
         };
-        let mut tree = Tree { store: self, place, root, parent: None };
+        let mut tree = Tree { store: self, place, marks: kind.marks, root, parent: None };
         let mut unknown = false;
         for entry in index.entries() {
             let summed = index.checksum(&entry.path);
@@ -57,6 +59,8 @@ impl Store {
 struct Tree<'a> {
     store: &'a Store,
     place: &'a Path,
+    /// Whether it says what is removed.
+    marks: bool,
     root: OwnedFd,
     /// The directory that the last entry was in; no descriptor if it may not be entered.
     parent: Option<(Vec<u8>, Option<OwnedFd>)>,
@@ -93,6 +97,7 @@ impl Tree<'_> {
             let may_lack = match &entry.kind {
                 Kind::CharDevice { .. } | Kind::BlockDevice { .. } | Kind::Fifo => true,
                 Kind::Hardlink { target } => index.entry(target).is_none(),
+                Kind::Whiteout => !self.marks,
                 _ => false,
             };
             let seen = matches!(&self.parent, Some((_, Some(_))));
@@ -105,7 +110,7 @@ impl Tree<'_> {
                     Some("is no directory")
                 } else if mode_differs(entry, &found) {
                     Some("does not have its mode")
-                } else if *opaque && !self.is_opaque(&entry.path) {
+                } else if *opaque && self.marks && !self.is_opaque(&entry.path) {
                     Some("does not hide what is below")
                 } else {
                     None
@@ -159,7 +164,9 @@ impl Tree<'_> {
     fn is_opaque(&self, directory: &[u8]) -> bool {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         match beneath::open(&self.root, directory, flags, Mode::empty()) {
-            Ok(directory) => xattrs::value(&directory, xattrs::OPAQUE).is_ok_and(|value| value.is_some()),
+            Ok(directory) => {
+                xattrs::value(&directory, xattrs::OPAQUE).is_ok_and(|value| value.as_deref() == Some(b"y"))
+            }
             Err(_) => true,
         }
     }
