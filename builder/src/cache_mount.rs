@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use layer_store::digest::Hasher;
 use layer_store::store::Lock;
 use layer_store::{Digest, Store, View};
 
+use crate::copy::path::PathBytes;
 use crate::error::{Error, Result};
 use crate::graph::Sharing;
 
@@ -22,11 +23,11 @@ pub(crate) struct Request {
     pub(crate) imported: Option<View>,
     /// Who may use it at the same time.
     pub(crate) sharing: Sharing,
-    /// Mode of a new one.
+    /// Mode of a new one without a seed; with one, it is the seed's, like the owner and the group.
     pub(crate) mode: u32,
-    /// Owner of a new one.
+    /// Owner of a new one without a seed.
     pub(crate) uid: u32,
-    /// Group of a new one.
+    /// Group of a new one without a seed.
     pub(crate) gid: u32,
 }
 
@@ -59,6 +60,30 @@ impl Request {
         }
         hasher.finish()
     }
+
+    fn attributes(&self) -> Result<Attributes> {
+        let (mode, uid, gid) = match &self.seed {
+            Some((view, source)) => {
+                let part = seeded(view, source)?;
+                let found = view.lookup(&part).map_or(view.root(), |found| found.entry);
+                (found.mode, found.uid, found.gid)
+            }
+            None => (self.mode, self.uid, self.gid),
+        };
+        Ok(Attributes { mode: mode & 0o7777, uid, gid })
+    }
+}
+
+/// What the directory of a new cache is like.
+struct Attributes {
+    mode: u32,
+    uid: u32,
+    gid: u32,
+}
+
+/// The directory that a seed names, links followed.
+fn seeded(view: &View, source: &str) -> Result<PathBytes> {
+    Ok(view.resolve(source.trim_start_matches('/').as_bytes(), true)?.path)
 }
 
 /// Whether there is a cache of that key.
@@ -110,7 +135,7 @@ fn make(store: &Store, request: &Request, key: &Digest) -> Result<PathBuf> {
                     fs::create_dir(&path).map_err(|error| failed("create", error))?;
                 }
             } else if let Some((view, source)) = &request.seed {
-                let part = view.resolve(source.trim_start_matches('/').as_bytes(), true)?.path;
+                let part = seeded(view, source)?;
                 let entries = crate::output::flat::entries(view, &part, None);
                 if let Err(error) = crate::output::directory::write(store, entries, &path) {
                     // Half a seed is none.
@@ -118,10 +143,11 @@ fn make(store: &Store, request: &Request, key: &Digest) -> Result<PathBuf> {
                     return Err(error);
                 }
             }
-            fs::set_permissions(&path, fs::Permissions::from_mode(request.mode & 0o7777))
+            let Attributes { mode, uid, gid } = request.attributes()?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode))
                 .map_err(|error| failed("set the mode of", error))?;
-            if (request.uid, request.gid) != (0, 0) {
-                own(store, &path, request).map_err(|error| failed("set the owner of", error))?;
+            if (uid, gid) != (0, 0) {
+                own(store, &path, mode, uid, gid).map_err(|error| failed("set the owner of", error))?;
             }
             Ok(path)
         }
@@ -132,14 +158,14 @@ fn make(store: &Store, request: &Request, key: &Digest) -> Result<PathBuf> {
 
 /// Gives a new cache its owner: by hand where this process may, else through the custodian, who may give subordinate
 /// ids. Where only one id is mapped the owner stays what it is.
-fn own(store: &Store, path: &std::path::Path, request: &Request) -> std::io::Result<()> {
-    match (std::os::unix::fs::chown(path, Some(request.uid), Some(request.gid)), store.custodian()) {
+fn own(store: &Store, path: &Path, mode: u32, uid: u32, gid: u32) -> std::io::Result<()> {
+    match (std::os::unix::fs::chown(path, Some(uid), Some(gid)), store.custodian()) {
         (Err(error), Some(custodian)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
             let owner = layer_store::store::Ownership {
                 path: Vec::new(),
-                uid: request.uid,
-                gid: request.gid,
-                mode: Some(request.mode & 0o7777),
+                uid,
+                gid,
+                mode: Some(mode),
                 xattrs: Vec::new(),
             };
             custodian.own(path, &[owner])

@@ -263,6 +263,9 @@ pub struct CopyOp {
     pub link: bool,
     /// Whether the directories of a source path are made too.
     pub parents: bool,
+    /// Whether the links that a source path leads over are made too, with its directories: see
+    /// [`crate::copy::Request::along_links`].
+    pub along_links: bool,
     /// Patterns of what is left out.
     pub exclude: Vec<String>,
     /// Whether archives are unpacked: `None` as ADD does with local ones.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use layer_store::Store;
 
 use crate::context::{LocalContext, StatIndex};
-use crate::dockerfile::{Source, nearest};
+use crate::dockerfile::{Source, decode, nearest};
 use crate::error::{Error, Result};
 use crate::ignore::Matcher;
 
@@ -70,7 +70,9 @@ fn read(path: &Path) -> io::Result<String> {
             format!("it is larger than {DOCKERFILE_LIMIT} bytes"),
         ));
     }
-    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+    decode(&bytes).map_err(|line| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("its line {line} is not UTF-8 text"))
+    })
 }
 
 fn unreadable(path: &Path, source: io::Error) -> Error {

@@ -12,7 +12,7 @@ use layer_store::digest::Hasher;
 
 use crate::context::git::GitSource;
 use crate::copy::{Fetched, begins_an_archive};
-use crate::dockerfile::Source;
+use crate::dockerfile::{Source, decode};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::graph::{CopySource, Graph};
@@ -125,7 +125,7 @@ impl Engine {
         let mut files = Vec::new();
         for name in names {
             if let Some(bytes) = self.store.read_file(&view, name.as_bytes(), DOCKERFILE_LIMIT)? {
-                files.push(text(name, bytes)?);
+                files.push(text(name, &bytes)?);
             }
         }
         Ok(files)
@@ -165,10 +165,11 @@ fn arrived(name: &str, fetched: Fetched) -> Result<Arrived> {
             "the Dockerfile of `{name}` is larger than {DOCKERFILE_LIMIT} bytes"
         )));
     }
-    text(name, bytes).map(Arrived::Dockerfile)
+    text(name, &bytes).map(Arrived::Dockerfile)
 }
 
-fn text(name: &str, bytes: Vec<u8>) -> Result<Source> {
-    let text = String::from_utf8(bytes).map_err(|_| Error::invalid(format!("`{name}` is not UTF-8 text")))?;
+fn text(name: &str, bytes: &[u8]) -> Result<Source> {
+    let text =
+        decode(bytes).map_err(|line| Error::invalid(format!("line {line} of `{name}` is not UTF-8 text")))?;
     Ok(Source::new(name, text))
 }

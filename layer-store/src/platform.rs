@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A platform in normalised form: `linux/arm64`, `linux/arm/v7`, `linux/amd64`.
+/// A platform in normalised form: `linux/arm64`, `linux/arm/v7`, `windows(10.0.17763)/amd64`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Platform {
     /// Operating system, as Go names it.
@@ -61,9 +61,16 @@ impl Platform {
     }
 
     /// How well an image of platform `self` serves a machine of platform `wanted`: `Some(0)` is exact, larger is
-    /// worse, `None` does not run there. The order is containerd's.
+    /// worse, `None` does not run there. The order is containerd's; of versions of the operating system, where both are
+    /// known, the first three numbers have to be the same.
     #[must_use]
     pub fn distance(&self, wanted: &Self) -> Option<usize> {
+        if let (Some(own), Some(other)) = (&self.os_version, &wanted.os_version) {
+            let build = |version: &str| version.split('.').take(3).map(str::to_owned).collect::<Vec<_>>();
+            if build(own) != build(other) {
+                return None;
+            }
+        }
         let candidates = wanted.acceptable();
         candidates.iter().position(|one| {
             one.os == self.os && one.architecture == self.architecture && one.variant == self.variant
@@ -118,29 +125,39 @@ impl FromStr for Platform {
             !part.is_empty()
                 && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
         };
-        let parts: Vec<&str> = text.split('/').collect();
-        if !parts.iter().all(fine) {
+        let mut parts: Vec<&str> = text.split('/').collect();
+        let versioned = parts[0].strip_suffix(')').and_then(|os| os.split_once('('));
+        if let Some((os, _)) = versioned {
+            parts[0] = os;
+        }
+        let version = versioned.map(|(_, version)| version);
+        if !parts.iter().all(fine) || !version.iter().all(fine) {
             return Err(invalid());
         }
-        match parts[..] {
+        let platform = match parts[..] {
             [os] if matches!(
                 os.to_ascii_lowercase().as_str(),
                 "linux" | "windows" | "darwin" | "freebsd"
             ) =>
             {
-                Ok(Self::new(os, std::env::consts::ARCH, None))
+                Self::new(os, std::env::consts::ARCH, None)
             }
-            [architecture] => Ok(Self::new("linux", architecture, None)),
-            [os, architecture] => Ok(Self::new(os, architecture, None)),
-            [os, architecture, variant] => Ok(Self::new(os, architecture, Some(variant))),
-            _ => Err(invalid()),
-        }
+            [architecture] if version.is_none() => Self::new("linux", architecture, None),
+            [os, architecture] => Self::new(os, architecture, None),
+            [os, architecture, variant] => Self::new(os, architecture, Some(variant)),
+            _ => return Err(invalid()),
+        };
+        Ok(Self { os_version: version.map(str::to_owned), ..platform })
     }
 }
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
+        f.write_str(&self.os)?;
+        if let Some(version) = &self.os_version {
+            write!(f, "({version})")?;
+        }
+        write!(f, "/{}", self.architecture)?;
         match &self.variant {
             Some(variant) => write!(f, "/{variant}"),
             None => Ok(()),
@@ -162,10 +179,20 @@ mod tests {
             ("linux/armhf", "linux/arm/v7"),
             ("Linux/ARM/v6", "linux/arm/v6"),
             ("amd64", "linux/amd64"),
+            ("windows(10.0.17763)/x86_64", "windows(10.0.17763)/amd64"),
         ] {
             assert_eq!(text.parse::<Platform>().unwrap().to_string(), normal);
         }
-        for text in ["", "/", "linux/", "linux/amd64/v1/x", "linux/am d64"] {
+        for text in [
+            "",
+            "/",
+            "linux/",
+            "linux/amd64/v1/x",
+            "linux/am d64",
+            "windows()/amd64",
+            "(1)/amd64",
+            "amd64(1)",
+        ] {
             assert!(text.parse::<Platform>().is_err(), "{text}");
         }
     }
@@ -175,6 +202,10 @@ mod tests {
         let platform = |text: &str| text.parse::<Platform>().unwrap();
         assert_eq!(platform("linux/amd64").distance(&platform("linux/amd64")), Some(0));
         assert_eq!(platform("linux/arm64").distance(&platform("linux/amd64")), None);
+        let windows = platform("windows(10.0.17763.1)/amd64");
+        assert_eq!(windows.distance(&platform("windows(10.0.17763.2)/amd64")), Some(0));
+        assert_eq!(windows.distance(&platform("windows(10.0.20348)/amd64")), None);
+        assert_eq!(windows.distance(&platform("windows/amd64")), Some(0));
         let wanted = platform("linux/arm/v7");
         assert!(platform("linux/arm/v6").distance(&wanted) < platform("linux/arm/v5").distance(&wanted));
     }

@@ -140,11 +140,34 @@ impl GitSource {
                 "" => Ok(true),
                 text => parse_bool(text).ok_or_else(|| wrong(format!("`{name}={text}` is no boolean"))),
             };
+            let below = |prefix: &str| match value.starts_with(prefix) {
+                true => value.to_owned(),
+                false => format!("{prefix}{value}"),
+            };
+            let reference = match name {
+                "ref" => Some(value.to_owned()),
+                "tag" => Some(below("refs/tags/")),
+                "branch" => Some(below("refs/heads/")),
+                _ => None,
+            };
+            if let Some(reference) = reference {
+                if let Some(other) = source.reference.as_ref().filter(|other| **other != reference) {
+                    return Err(wrong(format!("it asks for `{other}` and for `{reference}`")));
+                }
+                source.reference = Some(reference);
+                continue;
+            }
             match name {
-                "ref" => source.reference = Some(value.to_owned()),
-                "tag" => source.reference = Some(format!("refs/tags/{value}")),
-                "branch" => source.reference = Some(format!("refs/heads/{value}")),
-                "subdir" => value.trim_matches('/').clone_into(&mut source.subdirectory),
+                "subdir" => {
+                    let subdirectory = value.trim_matches('/');
+                    if !source.subdirectory.is_empty() && source.subdirectory != subdirectory {
+                        let other = &source.subdirectory;
+                        return Err(wrong(format!(
+                            "it asks for the directory `{other}` and for `{subdirectory}`"
+                        )));
+                    }
+                    subdirectory.clone_into(&mut source.subdirectory);
+                }
                 "checksum" | "commit" => source.checksum = Some(value.to_owned()),
                 "keep-git-dir" => source.keep_git_dir = flag()?,
                 "submodules" => source.submodules = flag()?,
@@ -194,6 +217,7 @@ impl GitSource {
                 format!("refs/tags/{reference}^{{}}"),
                 format!("refs/heads/{reference}"),
                 format!("refs/tags/{reference}"),
+                format!("refs/{reference}"),
                 reference.to_owned(),
             ];
             let lines: Vec<(&str, &str)> = output.lines().filter_map(|line| line.split_once('\t')).collect();

@@ -1,6 +1,7 @@
 //! `--exclude` and `--parents` patterns: those of `.dockerignore`, but relative to a source.
 
 use super::CopyError;
+use super::path::is_within;
 use crate::ignore::Matcher;
 
 /// Patterns of which the last that matches decides.
@@ -49,10 +50,7 @@ impl Patterns {
     /// Whether something below `directory` may match. True more often than needed.
     pub(super) fn may_match_below(&self, directory: &[u8]) -> bool {
         let directory = String::from_utf8_lossy(directory);
-        let is_above = |above: &str, path: &str| {
-            path.strip_prefix(above)
-                .is_some_and(|rest| above.is_empty() || rest.is_empty() || rest.starts_with('/'))
-        };
+        let is_above = |above: &str, path: &str| is_within(path.as_bytes(), above.as_bytes());
         self.ways.iter().any(|way| is_above(way, &directory) || is_above(&directory, way))
     }
 

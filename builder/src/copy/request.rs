@@ -26,6 +26,9 @@ pub struct Request {
     pub mode: Option<ModeChange>,
     /// `--parents`: sources keep their directories, from a `/./` in them on.
     pub parents: bool,
+    /// Sources are no patterns, keep their directories, and lead over links, which come too: the part of a context that
+    /// a mount shows. [`Request::exclude`] and [`Request::parents`] play no part.
+    pub along_links: bool,
     /// `--exclude`, in `.dockerignore` syntax, relative to each source directory.
     pub exclude: Vec<String>,
     /// Archives are unpacked: ADD of local files, `--unpack`. Counts when a source is selected.

@@ -191,6 +191,10 @@ fn find(
     request: &Request,
     matches: &mut Vec<Match>,
 ) -> Result<(), CopyError> {
+    if request.along_links {
+        matches.push(along_links(tree, written)?);
+        return Ok(());
+    }
     let (base, include) = if request.parents { split_parents(written) } else { (written, None) };
     let filter = Filter::of(request, include.as_deref())?;
     let (literal, patterns) = glob::split(&path::clean(base.as_bytes()));
@@ -227,6 +231,16 @@ fn find(
     Ok(())
 }
 
+/// What is at a path, with the directories and links that lead to it, all at their own places.
+fn along_links(tree: &dyn Tree, written: &str) -> Result<Match, CopyError> {
+    let (place, mut shown) = tree::resolve_along(tree, &path::clean(written.as_bytes()))?;
+    if tree.node(&place)?.is_none() {
+        return Err(missing::error(tree, written, &place));
+    }
+    shown.push(place);
+    all_below(tree, Vec::new(), Vec::new(), &Filter { include: Some(Include::Places(shown)), exclude: None })
+}
+
 /// The base directory of a `--parents` source, and what is included below it: all after the first `/./`.
 fn split_parents(written: &str) -> (&str, Option<String>) {
     let (base, include) = written.split_once("/./").unwrap_or(("/", written));
@@ -260,15 +274,42 @@ fn expand(
     Ok(())
 }
 
+/// What is taken of a directory.
+enum Include {
+    /// What matches, as `--parents` has it.
+    Patterns(super::Patterns),
+    /// What is at these paths and below them.
+    Places(Vec<PathBytes>),
+}
+
+impl Include {
+    fn matches(&self, path: &[u8]) -> bool {
+        match self {
+            Self::Patterns(patterns) => patterns.matches(path),
+            Self::Places(places) => places.iter().any(|place| path::is_within(path, place)),
+        }
+    }
+
+    fn may_match_below(&self, directory: &[u8]) -> bool {
+        match self {
+            Self::Patterns(patterns) => patterns.may_match_below(directory),
+            Self::Places(places) => places
+                .iter()
+                .any(|place| path::is_within(directory, place) || path::is_within(place, directory)),
+        }
+    }
+}
+
 /// Which paths below a match are copied: `--parents` and `--exclude`.
 struct Filter {
-    include: Option<super::Patterns>,
+    include: Option<Include>,
     exclude: Option<super::Patterns>,
 }
 
 impl Filter {
     fn of(request: &Request, include: Option<&str>) -> Result<Self, CopyError> {
         let include = include.map(|pattern| super::Patterns::new(&[pattern.to_owned()])).transpose()?;
+        let include = include.map(Include::Patterns);
         let exclude = (!request.exclude.is_empty()).then(|| super::Patterns::new(&request.exclude));
         Ok(Self { include, exclude: exclude.transpose()? })
     }

@@ -142,12 +142,20 @@ impl<T: Tree + ?Sized> Tree for &T {
 
 /// Follows `path` inside the tree.
 pub(crate) fn resolve(tree: &dyn Tree, path: &[u8]) -> Result<PathBytes, CopyError> {
-    let mut failure = None;
+    resolve_along(tree, path).map(|(resolved, _)| resolved)
+}
+
+/// Follows `path` inside the tree, and tells the links that it led over, in order.
+pub(crate) fn resolve_along(tree: &dyn Tree, path: &[u8]) -> Result<(PathBytes, Vec<PathBytes>), CopyError> {
+    let (mut failure, mut links) = (None, Vec::new());
     let resolved = path::resolve(b"", path, true, Dots::AsText, |path| match tree.node(path) {
         Ok(node) => Ok(match node.map(|node| node.body) {
             None => Peek::Missing,
             Some(Body::Directory) => Peek::Directory,
-            Some(Body::Symlink(target)) => Peek::Symlink(Cow::Owned(target)),
+            Some(Body::Symlink(target)) => {
+                links.push(path.to_vec());
+                Peek::Symlink(Cow::Owned(target))
+            }
             Some(_) => Peek::Other,
         }),
         Err(error) => {
@@ -155,12 +163,13 @@ pub(crate) fn resolve(tree: &dyn Tree, path: &[u8]) -> Result<PathBytes, CopyErr
             Err(Unresolved::Loop)
         }
     });
-    resolved.map_err(|unresolved| {
+    let resolved = resolved.map_err(|unresolved| {
         failure.unwrap_or_else(|| CopyError::Source {
             path: path::display(path),
             reason: unresolved.reason().to_owned(),
         })
-    })
+    })?;
+    Ok((resolved, links))
 }
 
 /// Whether an attribute goes into an image. `user.overlay.*` would give a layer power over those below it.

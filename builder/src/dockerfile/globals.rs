@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use layer_store::Platform;
 
 use super::expand::{ExpandError, Expanded, Scope, expand};
-use super::{ArgDecl, Diagnostic, Dockerfile, InstructionKind, Word};
+use super::{ArgDecl, Diagnostic, Dockerfile, InstructionKind, StageName, Word};
 
 /// What all defaults together may expand to, in bytes: variables that double each other must not eat the machine.
 const LIMIT: usize = 16 << 20;
@@ -45,7 +45,8 @@ impl Globals {
     /// Takes in the arguments of a file. A default that cannot be expanded is left out; the first one is returned as
     /// an error beside the scope. Cost: linear in the file, but for what variables grow to.
     pub fn new(dockerfile: &Dockerfile, given: Given<'_>) -> (Self, Option<Diagnostic>) {
-        let mut globals = Self { values: predefined(given), declared: BTreeMap::new(), expanded: 0 };
+        let mut globals =
+            Self { values: predefined(dockerfile, given), declared: BTreeMap::new(), expanded: 0 };
         let mut error = None;
         for instruction in &dockerfile.meta_args {
             let InstructionKind::Arg(declarations) = &instruction.kind else { continue };
@@ -101,6 +102,16 @@ impl Globals {
         Ok(())
     }
 
+    /// Gives a name another value.
+    pub fn replace(&mut self, name: &str, value: String) {
+        self.values.insert(name.to_owned(), value);
+    }
+
+    /// Takes the value of a name away.
+    pub fn forget(&mut self, name: &str) {
+        self.values.remove(name);
+    }
+
     /// The value of a name.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
@@ -133,7 +144,7 @@ impl Globals {
 }
 
 /// The arguments that are always there; a build argument replaces each.
-fn predefined(given: Given<'_>) -> BTreeMap<String, String> {
+fn predefined(dockerfile: &Dockerfile, given: Given<'_>) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
     for (prefix, platform) in [("BUILD", given.build_platform), ("TARGET", given.platform)] {
         values.insert(format!("{prefix}PLATFORM"), platform.to_string());
@@ -142,7 +153,8 @@ fn predefined(given: Given<'_>) -> BTreeMap<String, String> {
         values.insert(format!("{prefix}ARCH"), platform.architecture.clone());
         values.insert(format!("{prefix}VARIANT"), platform.variant.clone().unwrap_or_default());
     }
-    values.insert("TARGETSTAGE".to_owned(), given.target.unwrap_or("default").to_owned());
+    let last = || dockerfile.stages.last().and_then(|stage| stage.name.as_ref()).map(StageName::as_str);
+    values.insert("TARGETSTAGE".to_owned(), given.target.or_else(last).unwrap_or("default").to_owned());
     for (name, value) in &mut values {
         if let Some(given) = given.build_args.get(name) {
             value.clone_from(given);

@@ -28,5 +28,5 @@ mod words;
 pub use ast::*;
 pub use diagnostic::{Diagnostic, Level};
 pub use parse::{parse, parse_trigger};
-pub use source::{Source, Span};
+pub use source::{Source, Span, decode};
 pub use suggest::nearest;

@@ -374,6 +374,9 @@ impl Options {
         if self.sharing.is_some() && kind != Type::Cache {
             return Err(MountError::new(format!("`sharing` not allowed for `{}` mounts", kind.name())));
         }
+        if kind == Type::Tmpfs && clean_path(&format!("/{}", self.source)) != "/" {
+            return Err(MountError::new("`source` not allowed for `tmpfs` mounts"));
+        }
         let or_none = |text: String| Some(text).filter(|text| !text.is_empty());
         let source = clean_path(&format!("/{}", self.source));
         Ok(match kind {

@@ -55,6 +55,23 @@ pub struct Source {
     line_starts: Arc<[usize]>,
 }
 
+/// The text of a Dockerfile. Bytes that are no UTF-8 may stand in comments, where they mean nothing.
+///
+/// # Errors
+///
+/// The number of the first line with such bytes that may be more than a comment: in a file with a here-document every
+/// line may be.
+pub fn decode(bytes: &[u8]) -> Result<String, usize> {
+    let heredocs = bytes.windows(2).any(|pair| pair == b"<<");
+    for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        let is_comment = !heredocs && line.trim_ascii_start().starts_with(b"#");
+        if !is_comment && std::str::from_utf8(line).is_err() {
+            return Err(at + 1);
+        }
+    }
+    Ok(String::from_utf8_lossy(bytes).into_owned())
+}
+
 impl Source {
     /// Wraps a text. Cost: one pass over it for the line table.
     pub fn new(name: impl Into<String>, text: impl Into<Arc<str>>) -> Self {

@@ -16,14 +16,45 @@ use crate::secret::Secrets;
 
 pub(super) const NAME: &str = "SOURCE_DATE_EPOCH";
 
-/// The options with the time in place of the name of a source, and that time in seconds. Options that name none stay as
+/// What the argument means once its source has been asked.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum Epoch {
+    /// It is not given, or as a number, which needs no asking.
+    #[default]
+    AsGiven,
+    /// Its source has this time, in seconds.
+    At(i64),
+    /// It is empty, or its source has no time: as if nobody had given it.
+    Nothing,
+}
+
+impl Epoch {
+    /// The time that a source gave.
+    pub(super) const fn time(self) -> Option<i64> {
+        match self {
+            Self::At(time) => Some(time),
+            Self::AsGiven | Self::Nothing => None,
+        }
+    }
+
+    /// Puts the time in place of the name of its source.
+    pub(super) fn settle(self, globals: &mut Globals) {
+        match self {
+            Self::AsGiven => {}
+            Self::At(time) => globals.replace(NAME, time.to_string()),
+            Self::Nothing => globals.forget(NAME),
+        }
+    }
+}
+
+/// The options with the time in place of the name of a source, and what the argument means. Options that name none stay as
 /// they are, and nobody is asked.
 pub(super) async fn resolved<'o>(
     dockerfile: &Dockerfile,
     options: &'o LowerOptions,
     secrets: &Secrets,
-) -> Result<(Cow<'o, LowerOptions>, Option<i64>)> {
-    let unchanged = (Cow::Borrowed(options), None);
+) -> Result<(Cow<'o, LowerOptions>, Epoch)> {
+    let unchanged = (Cow::Borrowed(options), Epoch::AsGiven);
     let Some(platform) = options.platforms.first() else { return Ok(unchanged) };
     let is_declared = |instruction: &Instruction| match &instruction.kind {
         InstructionKind::Arg(declarations) => declarations.iter().any(|declared| declared.name == NAME),
@@ -34,20 +65,23 @@ pub(super) async fn resolved<'o>(
     }
     let globals = args::globals(dockerfile, options, platform, None)?;
     let value = options.build_args.get(NAME).map(String::as_str).or_else(|| globals.value(NAME));
-    let Some(name) = value.filter(|text| !text.is_empty() && text.parse::<i64>().is_err()) else {
+    let Some(name) = value.filter(|text| text.parse::<i64>().is_err()) else {
         return Ok(unchanged);
     };
-    let time = match source(dockerfile, options, &globals, name)? {
+    let git = if name.is_empty() { None } else { source(dockerfile, options, &globals, name)? };
+    let epoch = match git {
         Some(git) => {
             let authorization = Authorization::of(&git.remote, secrets)?;
             let commit = git.commit(authorization.as_ref()).await?;
-            Some(git.commit_time(&commit, authorization.as_ref()).await?)
+            Epoch::At(git.commit_time(&commit, authorization.as_ref()).await?)
         }
-        None => None,
+        None => Epoch::Nothing,
     };
     let mut options = options.clone();
-    options.build_args.insert(NAME.to_owned(), time.map(|time| time.to_string()).unwrap_or_default());
-    Ok((Cow::Owned(options), time))
+    if options.build_args.remove(NAME).is_some() {
+        options.build_args.extend(epoch.time().map(|time| (NAME.to_owned(), time.to_string())));
+    }
+    Ok((Cow::Owned(options), epoch))
 }
 
 /// The repository that a name means; `None` for a source without a time.

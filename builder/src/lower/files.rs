@@ -1,11 +1,12 @@
 //! COPY, ADD and WORKDIR.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::origin::Origin;
 use super::stage::StageState;
-use super::{Lowering, at};
+use super::{Lowering, at, windows};
 use crate::context::git::GitSource;
 use crate::dockerfile::Span;
 use crate::dockerfile::ast::{Add, Copy, CopySource as Written, Instruction, Word};
@@ -82,7 +83,7 @@ impl Lowering<'_> {
 
     /// The remote sources of an ADD, by their expanded text.
     fn remote(&self, state: &StageState, add: &Add, span: Span) -> Result<BTreeMap<String, CopySource>> {
-        let checksum = add.checksum.as_ref().map(|word| state.expand(word, self.escape())).transpose()?;
+        let checksum = state.expand_flag(add.checksum.as_ref(), self.escape())?;
         let mut remote = BTreeMap::new();
         for source in &add.sources {
             let Written::Path(word) = source else { continue };
@@ -128,7 +129,10 @@ impl Lowering<'_> {
         if common.parents {
             line.push_str(" --parents");
         }
-        let expanded = |word: Option<&Word>| word.map(|word| state.expand(word, escape)).transpose();
+        let expanded = |word: Option<&Word>| state.expand_flag(word, escape);
+        let inside = |path: &str, span: Span| {
+            windows::inside(state, path).map(Cow::into_owned).map_err(|reason| at(span, reason))
+        };
         let (chown, chmod) = (expanded(common.chown)?, expanded(common.chmod)?);
         for (flag, value) in [("--chown", &chown), ("--chmod", &chmod)] {
             if let Some(value) = value {
@@ -144,14 +148,15 @@ impl Lowering<'_> {
                         (Some(remote), _) => sources.push(remote.clone()),
                         // Neighbouring paths of one origin are one source.
                         (None, Some(CopySource::Node { paths, .. } | CopySource::Context { paths, .. })) => {
-                            paths.push(path);
+                            paths.push(inside(&path, word.span)?);
                         }
-                        (None, _) => sources.push(match origin {
-                            Origin::Node(node) => CopySource::Node { node: *node, paths: vec![path] },
-                            Origin::Context(name) => {
-                                CopySource::Context { name: name.clone(), paths: vec![path] }
-                            }
-                        }),
+                        (None, _) => {
+                            let paths = vec![inside(&path, word.span)?];
+                            sources.push(match origin {
+                                Origin::Node(node) => CopySource::Node { node: *node, paths },
+                                Origin::Context(name) => CopySource::Context { name: name.clone(), paths },
+                            });
+                        }
                     }
                 }
                 Written::Heredoc(at_heredoc) => {
@@ -186,14 +191,15 @@ impl Lowering<'_> {
         let op = Op::Copy(Box::new(CopyOp {
             input: state.node,
             sources,
-            destination,
-            cwd: state.cwd().to_owned(),
+            destination: inside(&destination, common.destination.span)?,
+            cwd: state.cwd().into_owned(),
             chown,
             // As in BuildKit: under `--chmod` the directories on the way would get the mode too, in the place of those
             // that the image has.
             link: common.link && chmod.is_none(),
             chmod,
             parents: common.parents,
+            along_links: false,
             exclude: common.exclude.iter().map(|word| word.text.clone()).collect(),
             unpack: common.unpack,
         }));
@@ -210,9 +216,16 @@ impl Lowering<'_> {
         span: Span,
     ) -> Result<()> {
         let path = state.expand(word, self.escape())?;
-        // An absolute path is kept as it is written, as BuildKit does, and an empty one changes nothing.
-        let path = if path.starts_with('/') { path } else { absolute(state.cwd(), &path) };
-        state.config.config.working_dir.clone_from(&path);
+        let path = if state.is_for_windows() {
+            let inside = windows::working_directory(state, &path).map_err(|reason| at(word.span, reason))?;
+            state.config.config.working_dir = windows::outside(&inside);
+            inside
+        } else {
+            // An absolute path is kept as it is written, as BuildKit does, and an empty one changes nothing.
+            let path = if path.starts_with('/') { path } else { absolute(&state.cwd(), &path) };
+            state.config.config.working_dir.clone_from(&path);
+            path
+        };
         if path == "/" {
             state.note(format!("WORKDIR {path}"));
             return Ok(());

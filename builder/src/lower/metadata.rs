@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use layer_store::config::{Empty, Healthcheck as StoredHealthcheck};
 
 use super::stage::StageState;
-use super::{Lowering, at, go_text};
+use super::{Lowering, at, go_text, windows};
 use crate::dockerfile::ast::{ArgDecl, Command, Healthcheck, HealthcheckCommand, InstructionKind, Word};
 use crate::dockerfile::port::parse_port;
 use crate::error::Result;
@@ -178,6 +178,7 @@ pub(super) fn shell_form(state: &StageState, command: &Command) -> Vec<String> {
 pub(super) fn shell(state: &StageState) -> Vec<String> {
     match &state.config.config.shell {
         Some(shell) if !shell.is_empty() => shell.clone(),
+        _ if state.is_for_windows() => windows::SHELL.map(str::to_owned).to_vec(),
         _ => vec!["/bin/sh".to_owned(), "-c".to_owned()],
     }
 }

@@ -14,6 +14,7 @@ mod origin;
 mod run;
 mod stage;
 mod targets;
+mod windows;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -114,7 +115,8 @@ pub async fn lower(
     let mut passes = Vec::new();
     for platform in &options.platforms {
         for (index, name) in &targets {
-            let globals = args::globals(dockerfile, options, platform, name.as_deref())?;
+            let mut globals = args::globals(dockerfile, options, platform, name.as_deref())?;
+            epoch.settle(&mut globals);
             let stages = StageGraph::new(dockerfile, &globals);
             let pass = Lowering {
                 dockerfile,
@@ -133,6 +135,7 @@ pub async fn lower(
                 warnings: Vec::new(),
                 declared: BTreeSet::new(),
             };
+            pass.check_bases()?;
             // Registries answer for all platforms side by side.
             pass.prefetch(&pass.needed(*index));
             passes.push((*index, pass));
@@ -154,7 +157,7 @@ pub async fn lower(
         pass.work_out(index).await?;
         let mut stage = pass.inherit(index)?;
         set_platform(&mut stage.config, pass.platform, options);
-        lowered.epoch = epoch.or(args::epoch(&pass.globals)?);
+        lowered.epoch = epoch.time().or(args::epoch(&pass.globals)?);
         if (at + 1) % last == 0 {
             lowered.images.push(TargetImage {
                 platform: pass.platform.clone(),

@@ -6,7 +6,7 @@ use layer_store::{Digest, Platform};
 use registry_client::Reference;
 
 use super::stage::StageState;
-use super::{Lowering, NamedContext, Need, at};
+use super::{Lowering, NamedContext, Need, args, at};
 use crate::context::layout::LayoutSource;
 use crate::dockerfile::ast::StageName;
 use crate::dockerfile::{Span, nearest};
@@ -196,6 +196,24 @@ impl Lowering<'_> {
             no_cache: false,
         })
     }
+
+    /// Checks what each FROM says, also those of stages that nothing needs: as in BuildKit, those may be of images that
+    /// nobody has, but not of what is no image or platform.
+    pub(super) fn check_bases(&self) -> Result<()> {
+        for stage in &self.dockerfile.stages {
+            let image = args::expand_from(&self.globals, &stage.image, self.escape())?;
+            self.stage_platform(stage)?;
+            let is_other = image == "scratch"
+                || self.base_stage(stage.index).is_some()
+                || self.named_context(&image).is_some();
+            if !is_other && let Err(error) = Reference::parse(&image) {
+                let source = Error::ImageName { name: image.clone(), reason: error.to_string() };
+                return Err(unresolved(&image, stage.image.span, source).hinted(self.meant_stage(&image)));
+            }
+        }
+        Ok(())
+    }
+
     /// Begins to resolve the base images of stages, so that registries answer side by side.
     pub(super) fn prefetch(&self, needed: &[usize]) {
         for index in needed {
@@ -231,6 +249,7 @@ pub(crate) fn context_node(graph: &mut Graph, source: CopySource) -> NodeId {
         chmod: None,
         link: false,
         parents: false,
+        along_links: false,
         exclude: Vec::new(),
         unpack: Unpack::Recognised,
     };

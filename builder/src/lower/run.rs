@@ -12,8 +12,8 @@ use crate::dockerfile::mount::{Mount, Sharing as WrittenSharing, parse_mount_wit
 use crate::dockerfile::{Diagnostic, Span};
 use crate::error::{Error, Result};
 use crate::graph::{
-    CopyOp, CopySource, Exec, ExecMount, ExecMountKind, InlineFile, Network, Node, NodeId, Op, Sharing,
-    Unpack,
+    CopyOp, CopySource, Exec, ExecMount, ExecMountKind, ExecSettings, InlineFile, Network, Node, NodeId, Op,
+    Sharing, Unpack,
 };
 
 impl Lowering<'_> {
@@ -76,17 +76,31 @@ impl Lowering<'_> {
             argv,
             env: state.env.clone(),
             ambient_env,
-            cwd: state.cwd().to_owned(),
+            cwd: state.cwd().into_owned(),
             user: state.config.config.user.clone(),
             mounts,
             network,
             insecure,
             platform: state.platform.clone(),
-            settings: self.options.settings.clone(),
+            settings: self.settings(),
         }));
         let node = self.step(state, op, &instruction.original, span);
         state.advance(node, created_by);
         Ok(())
+    }
+
+    /// A build argument that is for the builder and needs no declaration; an empty one is none.
+    fn builder_argument(&self, name: &str) -> Option<&String> {
+        self.options.build_args.get(name).filter(|value| !value.is_empty())
+    }
+
+    /// The settings of commands, with the host name that a build argument gives.
+    fn settings(&self) -> ExecSettings {
+        let mut settings = self.options.settings.clone();
+        if let Some(name) = self.builder_argument("BUILDKIT_SANDBOX_HOSTNAME") {
+            settings.hostname = Some(name.clone());
+        }
+        settings
     }
 
     async fn mount(&mut self, state: &StageState, word: &Word, position: usize) -> Result<ExecMount> {
@@ -100,7 +114,7 @@ impl Lowering<'_> {
             Error::Dockerfile(vec![diagnostic])
         })?;
         let target = |path: &str| {
-            let target = absolute(state.cwd(), path);
+            let target = absolute(&state.cwd(), path);
             if target == "/" { Err(at(word.span, "a mount on `/` is not possible")) } else { Ok(target) }
         };
         Ok(match mount {
@@ -117,17 +131,26 @@ impl Lowering<'_> {
             }
             Mount::Cache(cache) => {
                 let target = target(&cache.target)?;
-                let from = match cache.from.as_deref() {
+                let mut from = match cache.from.as_deref() {
                     None => None,
                     Some(name) => Some(self.mount_origin(Some(name), &cache.source, state, word.span).await?),
                 };
+                // As in BuildKit, which makes an empty directory of its own for them.
+                if cache.source == "/" && (cache.mode.is_some() || cache.uid.is_some() || cache.gid.is_some())
+                {
+                    from = None;
+                }
                 let sharing = match cache.sharing {
                     WrittenSharing::Shared => Sharing::Shared,
                     WrittenSharing::Private => Sharing::Private,
                     WrittenSharing::Locked => Sharing::Locked,
                 };
+                let id = match self.builder_argument("BUILDKIT_CACHE_MOUNT_NS") {
+                    Some(namespace) => format!("{namespace}/{}", cache.id),
+                    None => cache.id,
+                };
                 let kind = ExecMountKind::Cache {
-                    id: cache.id,
+                    id,
                     from,
                     source: absolute("/", &cache.source),
                     sharing,
@@ -200,7 +223,8 @@ impl Lowering<'_> {
             chown: None,
             chmod: None,
             link: false,
-            parents: !whole,
+            parents: false,
+            along_links: !whole,
             exclude: Vec::new(),
             unpack: Unpack::Never,
         };
@@ -225,6 +249,7 @@ impl Lowering<'_> {
             chmod: Some("0755".to_owned()),
             link: false,
             parents: false,
+            along_links: false,
             exclude: Vec::new(),
             unpack: Unpack::Never,
         };

@@ -1,5 +1,6 @@
 //! The state of a stage while its instructions are taken in, one after the other.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use indexmap::IndexSet;
@@ -10,7 +11,7 @@ use registry_client::Reference;
 
 use super::files::absolute;
 use super::names::{self, Numbering};
-use super::{Lowering, NamedContext, NoCache, args, at};
+use super::{Lowering, NamedContext, NoCache, args, at, windows};
 use crate::dockerfile::Span;
 use crate::dockerfile::ast::{Instruction, InstructionKind, Stage, Word};
 use crate::dockerfile::expand::{self, Scope};
@@ -100,6 +101,12 @@ impl StageState {
         Ok(expanded.text)
     }
 
+    /// Expands the value of a flag. One that expands to nothing is as if the flag were not there.
+    pub(super) fn expand_flag(&self, word: Option<&Word>, escape: char) -> Result<Option<String>> {
+        let value = word.map(|word| self.expand(word, escape)).transpose()?;
+        Ok(value.filter(|value| !value.is_empty()))
+    }
+
     /// Expands a word that may become several.
     pub(super) fn expand_words(&self, word: &Word, escape: char) -> Result<Vec<String>> {
         let lookup = |name: &str| self.value(name).map(str::to_owned);
@@ -120,12 +127,18 @@ impl StageState {
         self.history.push(HistoryEntry::Layer { node, created_by });
     }
 
-    /// The working directory, absolute.
-    pub(super) fn cwd(&self) -> &str {
+    /// The working directory, absolute, with slashes.
+    pub(super) fn cwd(&self) -> Cow<'_, str> {
         match self.config.config.working_dir.as_str() {
-            "" => "/",
-            path => path,
+            "" => Cow::Borrowed("/"),
+            path if self.is_for_windows() => Cow::Owned(path.replace('\\', "/")),
+            path => Cow::Borrowed(path),
         }
+    }
+
+    /// Whether the image is for Windows.
+    pub(super) fn is_for_windows(&self) -> bool {
+        self.config.os == "windows"
     }
 }
 
@@ -230,7 +243,14 @@ impl Lowering<'_> {
             // Of a name that stands there twice, the first is the one that ENV changes.
             state.places.entry(name.to_owned()).or_insert(place);
         }
-        if state.value("PATH").is_none() && state.config.os != "windows" {
+        if state.is_for_windows() && !state.config.config.working_dir.is_empty() {
+            let written = std::mem::take(&mut state.config.config.working_dir);
+            let inside = windows::working_directory(&state, &written);
+            let inside =
+                inside.map_err(|reason| at(span, format!("the working directory of the base: {reason}")))?;
+            state.config.config.working_dir = windows::outside(&inside);
+        }
+        if state.value("PATH").is_none() && !state.is_for_windows() {
             state.set_in_image("PATH", DEFAULT_PATH);
         }
         Ok(state)

@@ -4,8 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::{Mode, OFlags};
-use rustix::process::{Signal, WaitOptions};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Gid, Signal, Uid, WaitOptions};
 use serde::{Deserialize, Serialize};
 
 use super::emulation::{Below, Emulator, Given};
@@ -13,7 +14,7 @@ use super::failure::{Refused as _, because};
 use super::features::Features;
 use super::report::Failure;
 use super::stacks::Stack;
-use super::step::{ExitStatus, Network, Step};
+use super::step::{ExitStatus, Network, Step, StepUser};
 use super::sys::{self, Forked, Instruction};
 use super::wire::{InputKind, NotRun};
 use super::{cgroup, chroot, command, console, pasta, resolve, root, strays, wire};
@@ -86,8 +87,9 @@ fn live(mut start: Start<'_>, report: &OwnedFd) -> Result<Ended, NotRun> {
         Some((InputKind::Terminal, socket)) => (None, Some(console::make(&socket, start.step.user.uid)?)),
         Some((_, stream)) => (Some(stream), None),
     };
-    let cwd = resolve::make_directory(&place.root, &start.step.cwd)
+    let (cwd, made) = resolve::make_directory(&place.root, &start.step.cwd)
         .refused_on("mkdir(working directory)", &start.step.cwd)?;
+    let unowned = give(made, &start.step.user).refused_on("chown(working directory)", &start.step.cwd)?;
     let (error, error_writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).refused("pipe")?;
     let listener = place.is_watched(start.features).then(wire::pair).transpose().refused("socketpair")?;
     match sys::fork_into(0).refused("fork")? {
@@ -115,7 +117,7 @@ fn live(mut start: Start<'_>, report: &OwnedFd) -> Result<Ended, NotRun> {
             // Nobody but the command and what it starts may hold these, or the builder would wait for their end.
             drop((stdin, start.stdout, start.stderr, terminal, error_writer, cwd));
             let command = Command { pid, pidfd, error, listener };
-            let ended = command.follow(&mut place, start.step, start.below, start.features);
+            let ended = command.follow(&mut place, start.step, start.below, start.features, &unowned);
             if let Some(dressed) = place.dressed {
                 strays::kill(&[]);
                 dressed.undress()?;
@@ -123,6 +125,20 @@ fn live(mut start: Start<'_>, report: &OwnedFd) -> Result<Ended, NotRun> {
             ended
         }
     }
+}
+
+/// Gives what was made for a user to that user. Returns what this process may not give away.
+fn give(made: Vec<OwnedFd>, user: &StepUser) -> rustix::io::Result<Vec<OwnedFd>> {
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    let mut left = Vec::new();
+    for place in made {
+        match rustix::fs::chownat(&place, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH) {
+            Ok(()) => {}
+            Err(Errno::PERM | Errno::INVAL) => left.push(place),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(left)
 }
 
 /// A step's filesystem, made.
@@ -172,6 +188,7 @@ impl Command {
         step: &Step,
         below: Below,
         features: &Features,
+        unowned: &[OwnedFd],
     ) -> Result<Ended, NotRun> {
         let Some((listener, theirs)) = self.listener else {
             not_started(self.error)?;
@@ -185,11 +202,16 @@ impl Command {
         };
         let listener = fds.pop().ok_or_else(|| because("recvmsg", "no listener came"))?;
         let files = place.dressed.as_mut().and_then(|dressed| dressed.files.take());
-        let emulator = match (files, place.upper.take()) {
+        let mut emulator = match (files, place.upper.take()) {
             (Some(files), _) => Emulator::without_mounts(listener, files),
             (None, Some(upper)) => Emulator::one_id(listener, &step.user, upper, below, features.own_proc),
             (None, None) => return Err(because("recvmsg", "nobody answers the listener").into()),
         };
+        for place in unowned {
+            emulator
+                .give(place, step.user.uid, step.user.gid)
+                .map_err(|error| because("chown", error.to_string()))?;
+        }
         let ended = answer_until(self.pid, &self.pidfd, emulator)?;
         not_started(self.error)?;
         Ok(ended)

@@ -118,13 +118,23 @@ pub(super) fn locate_outside(root: impl AsFd, path: &Path, opaque: &[&str]) -> r
     Ok(Located { real: way.into_iter().map(|(word, _)| word).collect(), existing, kind })
 }
 
-/// Makes the directory at `path` below `root` with what is missing above it, 0755, and opens it.
-pub(super) fn make_directory(root: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
-    make(&root, path, true)
+/// Makes the directory at `path` below `root` with what is missing above it, 0755, and opens it. Returns too what was made.
+pub(super) fn make_directory(root: impl AsFd, path: &Path) -> rustix::io::Result<(OwnedFd, Vec<OwnedFd>)> {
+    let mut made = Vec::new();
+    Ok((make_noting(root, path, true, &mut made)?, made))
 }
 
 /// Makes what is missing of `path`: directories, and at its end a directory or an empty file. Opens it.
 pub(super) fn make(root: impl AsFd, path: &Path, directory: bool) -> rustix::io::Result<OwnedFd> {
+    make_noting(root, path, directory, &mut Vec::new())
+}
+
+fn make_noting(
+    root: impl AsFd,
+    path: &Path,
+    directory: bool,
+    noted: &mut Vec<OwnedFd>,
+) -> rustix::io::Result<OwnedFd> {
     match open(&root, path) {
         Err(Errno::NOENT) => {}
         other => return other,
@@ -140,12 +150,16 @@ pub(super) fn make(root: impl AsFd, path: &Path, directory: bool) -> rustix::io:
         } else {
             rustix::fs::mkdirat(&here, *word, Mode::from_raw_mode(0o755))
         };
+        let is_new = made.is_ok();
         match made {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error),
         }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         here = rustix::fs::openat(&here, *word, flags, Mode::empty())?;
+        if is_new {
+            noted.push(rustix::io::fcntl_dupfd_cloexec(&here, 0)?);
+        }
     }
     Ok(here)
 }

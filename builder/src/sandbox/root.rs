@@ -122,14 +122,11 @@ pub(super) fn resolver_files(step: &Step) -> [(&'static str, Vec<u8>); 2] {
         lines.push(format!("nameserver {}\n", pasta::RESOLVER));
         resolv = lines.join("\n").into_bytes();
     }
-    let mut hosts = String::from(
-        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
-         ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
-    );
+    let mut hosts =
+        format!("127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n", step.hostname);
     for (name, address) in &step.extra_hosts {
         let _ = writeln!(hosts, "{address}\t{name}");
     }
-    let _ = writeln!(hosts, "127.0.0.1\t{}", step.hostname);
     [("resolv.conf", resolv), ("hosts", hosts.into_bytes())]
 }
 

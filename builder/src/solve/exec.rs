@@ -35,7 +35,7 @@ impl Solver {
         let node = inner.graph.node(id);
         let below = inputs[0].layers.clone();
         let stacks: Vec<&[Digest]> = inputs[1..].iter().map(|input| input.layers.as_slice()).collect();
-        let shown = shown(exec, &stacks);
+        let shown = shown(&stacks);
         let key = key::exec(exec, &below, &shown, inner.around.epoch);
         if let Some(known) = self.known(id, key).await? {
             return Ok(stacked(below, known, true));
@@ -206,23 +206,21 @@ impl Solver {
                 }
                 ExecMountKind::Tmpfs { size } => all.mounts.push(StepMount::Tmpfs { target, size: *size }),
                 ExecMountKind::Secret { id, required, mode, uid, gid, env, file } => {
-                    let Some(bytes) = inner.around.secrets.read(id)? else {
-                        if *required {
-                            return Err(Error::Invalid {
-                                message: format!("the secret `{id}` is required and was not given"),
-                                help: Some(format!(
-                                    "pass `--secret id={id},src=FILE` or `--secret id={id},env=NAME`"
-                                )),
-                            });
-                        }
-                        continue;
-                    };
+                    let secret = inner.around.secrets.read(id)?;
+                    if *required && secret.is_none() {
+                        return Err(Error::Invalid {
+                            message: format!("the secret `{id}` is required and was not given"),
+                            help: Some(format!(
+                                "pass `--secret id={id},src=FILE` or `--secret id={id},env=NAME`"
+                            )),
+                        });
+                    }
                     if let Some(name) = env {
                         use std::os::unix::ffi::OsStringExt as _;
-                        let pair = [name.as_bytes(), b"=", &bytes].concat();
-                        all.env.push(OsString::from_vec(pair));
+                        let value = secret.as_deref().unwrap_or_default();
+                        all.env.push(OsString::from_vec([name.as_bytes(), b"=", value].concat()));
                     }
-                    if *file {
+                    if let (Some(bytes), true) = (secret, *file) {
                         let bytes = SecretBytes(Bytes::from(bytes));
                         all.mounts.push(StepMount::Secret {
                             bytes,
@@ -234,6 +232,8 @@ impl Solver {
                     }
                 }
                 ExecMountKind::Ssh { id, required, mode, uid, gid } => {
+                    // Also without an agent, as in BuildKit.
+                    all.env.push(format!("SSH_AUTH_SOCK={}", mount.target).into());
                     let Some(socket) = inner.around.secrets.agents.get(id) else {
                         if *required {
                             return Err(Error::Invalid {
@@ -243,7 +243,6 @@ impl Solver {
                         }
                         continue;
                     };
-                    all.env.push(format!("SSH_AUTH_SOCK={}", mount.target).into());
                     let socket = socket.clone();
                     all.mounts.push(StepMount::Ssh { socket, target, mode: *mode, uid: *uid, gid: *gid });
                 }

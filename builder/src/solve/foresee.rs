@@ -82,7 +82,7 @@ impl Solver {
         };
         let stacks: Vec<&[Digest]> =
             inputs[1..].iter().map(|input| layers[input.position()].as_deref().unwrap_or_default()).collect();
-        let shown = shown(exec, &stacks);
+        let shown = shown(&stacks);
         let key = key::exec(exec, below, &shown, self.inner.around.epoch);
         let found = self.foresee_key(id, key, below).await?;
         if matches!(found.0, Forecast::Run(_)) {

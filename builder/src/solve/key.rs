@@ -21,7 +21,7 @@ pub(super) fn chain(layers: &[Digest]) -> Digest {
 
 /// The key of a RUN. What does not count: proxies, the contents of secrets, addresses of extra hosts.
 ///
-/// `mounts` has, for each bind mount in order, the stack of layers that it shows.
+/// `mounts` has, for each bind mount and each cache that begins with something, in order, the stack of layers.
 pub(super) fn exec(exec: &Exec, input: &[Digest], mounts: &[Digest], epoch: Option<i64>) -> Digest {
     let mut hasher = begin("exec");
     hasher.field(chain(input).as_bytes());
@@ -48,9 +48,12 @@ pub(super) fn exec(exec: &Exec, input: &[Digest], mounts: &[Digest], epoch: Opti
                 hasher.field("bind").field(source).field([u8::from(*writable)]);
                 hasher.field(shown.next().map(Digest::as_bytes).map_or(&[][..], |bytes| &bytes[..]));
             }
-            // What is in a cache, and which one it is, must not matter to the result.
-            ExecMountKind::Cache { readonly, .. } => {
+            // What is in a cache, and which one it is, must not matter to the result. What it begins with does.
+            ExecMountKind::Cache { from, source, readonly, .. } => {
                 hasher.field("cache").field([u8::from(*readonly)]);
+                if let Some(stack) = from.and_then(|_| shown.next()) {
+                    hasher.field(source).field(stack.as_bytes());
+                }
             }
             ExecMountKind::Tmpfs { size } => {
                 hasher.field("tmpfs").field(size.unwrap_or(0).to_le_bytes());
@@ -113,6 +116,17 @@ pub(super) fn source_definition(layers: &[Digest], paths: &[String], exclude: &[
     let mut hasher = begin("source");
     hasher.field(chain(layers).as_bytes());
     list(&mut hasher, paths.iter());
+    list(&mut hasher, exclude.iter());
+    hasher.finish()
+}
+
+/// What stands for the files of a repository, all but those that are left out.
+pub(super) fn repository(commit: Digest, exclude: &[String]) -> Digest {
+    if exclude.is_empty() {
+        return commit;
+    }
+    let mut hasher = begin("repository");
+    hasher.field(commit.as_bytes());
     list(&mut hasher, exclude.iter());
     hasher.finish()
 }

@@ -137,8 +137,14 @@ impl Solver {
                     shown.next().map(Digest::short).unwrap_or_default(),
                     if *writable { ", writable" } else { "" }
                 ),
-                ExecMountKind::Cache { readonly, .. } => {
-                    format!("a cache{}", if *readonly { ", read-only" } else { "" })
+                ExecMountKind::Cache { from, source, readonly, .. } => {
+                    let begins = from.map(|from| {
+                        let name = &self.inner.graph.node(from).name;
+                        let stack = shown.next().map(Digest::short).unwrap_or_default();
+                        format!(" that begins with {source} of {name} ({stack})")
+                    });
+                    let readonly = if *readonly { ", read-only" } else { "" };
+                    format!("a cache{}{readonly}", begins.unwrap_or_default())
                 }
                 ExecMountKind::Tmpfs { size } => format!("memory, {}", size.unwrap_or(0)),
                 ExecMountKind::Secret { id, mode, uid, gid, env, .. } => {
@@ -236,15 +242,7 @@ impl Solver {
     }
 }
 
-/// What a RUN's bind mounts show, by the stacks of its inputs after the first, in order.
-pub(super) fn shown(exec: &Exec, stacks: &[&[Digest]]) -> Vec<Digest> {
-    exec.mounts
-        .iter()
-        .filter(|mount| {
-            matches!(mount.kind, ExecMountKind::Bind { .. } | ExecMountKind::Cache { from: Some(_), .. })
-        })
-        .zip(stacks)
-        .filter(|(mount, _)| matches!(mount.kind, ExecMountKind::Bind { .. }))
-        .map(|(_, stack)| key::chain(stack))
-        .collect()
+/// What a RUN's bind mounts show and its caches begin with, by the stacks of its inputs after the first, in order.
+pub(super) fn shown(stacks: &[&[Digest]]) -> Vec<Digest> {
+    stacks.iter().map(|stack| key::chain(stack)).collect()
 }

@@ -173,6 +173,7 @@ pub(super) fn request(op: &CopyOp, owner: Option<Owner>, epoch: Option<i64>) -> 
         mode: op.chmod.as_deref().map(parse).transpose()?,
         owner,
         parents: op.parents,
+        along_links: op.along_links,
         exclude: op.exclude.clone(),
         mtime: epoch,
         ..Request::default()
@@ -209,7 +210,7 @@ pub(super) fn early_key(
         digests.push(match (origin, here) {
             (_, Some(selection)) => selection.digest(&request)?,
             (Origin::Stack(stack, paths), None) => key::source_definition(stack, paths, &op.exclude),
-            (Origin::Git(git, commit), None) => git.key(commit),
+            (Origin::Git(git, commit), None) => key::repository(git.key(commit), &op.exclude),
             (_, None) => return Ok(None),
         });
     }

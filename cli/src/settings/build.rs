@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use builder::BuildRequest;
 use builder::context::layout::LayoutSource;
-use builder::dockerfile::Source;
+use builder::dockerfile::{Source, decode};
 use builder::graph::Network;
 use builder::lower::{LowerOptions, NamedContext, NoCache};
 use builder::output::{Output, Packing};
@@ -217,8 +217,9 @@ fn stdin() -> Result<Source> {
             "the Dockerfile on standard input is larger than {STDIN_LIMIT} bytes"
         )));
     }
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Failure::new("the Dockerfile on standard input is not UTF-8 text"))?;
+    let text = decode(&bytes).map_err(|line| {
+        Failure::new(format!("line {line} of the Dockerfile on standard input is not UTF-8 text"))
+    })?;
     Ok(Source::new("<stdin>", text))
 }
 

@@ -193,7 +193,7 @@ impl Owners {
     }
 
     /// Records the owner of what is at `place`, if that is in the step's layer.
-    fn give(&mut self, place: &OwnedFd, uid: u32, gid: u32) -> io::Result<()> {
+    pub(super) fn give(&mut self, place: &OwnedFd, uid: u32, gid: u32) -> io::Result<()> {
         self.settle();
         // As a real change of owner would: copies the file up, clears set-user-id bits, touches the change time.
         rustix::fs::chownat(place, "", Some(Uid::ROOT), Some(Gid::ROOT), AtFlags::EMPTY_PATH)?;

@@ -87,6 +87,14 @@ impl Emulator {
         }
     }
 
+    /// Records the owner of what was made for the step, where owners are recorded.
+    pub(super) fn give(&mut self, place: &OwnedFd, uid: u32, gid: u32) -> io::Result<()> {
+        match &mut self.answers {
+            Answers::OneId(one) => one.1.give(place, uid, gid),
+            Answers::WithoutMounts(_) => Ok(()),
+        }
+    }
+
     /// The owners that the step gave, by path, where they are recorded.
     pub(super) fn into_owners(self) -> Option<Vec<Given>> {
         match self.answers {

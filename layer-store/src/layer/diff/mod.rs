@@ -2,8 +2,8 @@
 //!
 //! What a layer holds follows from two filesystems alone, the one below and the one that is left:
 //!
-//! - An entry that is as it is below, in kind, mode, owner, time, attributes, bytes and hard links, is left out, even if
-//!   it was written anew: so both ways of finding out give one layer.
+//! - An entry that is as it is below, in kind, mode, owner, time, attributes, bytes and hard links, is left out: so both
+//!   ways of finding out give one layer. The time of a file that was touched is another one, even in the same second.
 //! - The directories above an entry come with it; others only if they changed themselves, in more than the time, as
 //!   with BuildKit. The root never does.
 //! - What is gone is a whiteout, one for a directory with all that was in it. No directory is opaque, as with BuildKit:

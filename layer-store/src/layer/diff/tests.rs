@@ -160,6 +160,8 @@ fn new_and_changed_files() {
     check("ln -sfn usr sym", &["sym"]);
     check("chmod 700 usr/lib", &["usr/", "usr/lib/"]);
     check("mkdir -p a/b/c; touch a/b/c/d", &["a/", "a/b/", "a/b/c/", "a/b/c/d"]);
+    // Touched in the second in which it was made.
+    check("touch -d $(stat -c @%Y etc/a).5 etc/a", &["etc/", "etc/a"]);
 }
 
 #[test]

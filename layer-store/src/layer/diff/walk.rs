@@ -252,8 +252,10 @@ impl<'a> Diff<'a, '_, '_> {
                 let privileged = other.xattrs.iter().filter(|(name, _)| xattrs::is_privileged(name));
                 own.extend(privileged.map(|(name, value)| (name.clone(), value.clone())));
             }
-            // What a directory's time says, its names say better.
-            let same_time = other.mtime == time || other.mtime == mtime || kind.is_directory();
+            // Nothing below has parts of a second: what has some was touched, though it be in the same second. What a
+            // directory's time says, its names say better.
+            let same_time = kind.is_directory()
+                || stat.st_mtime_nsec == 0 && (other.mtime == time || other.mtime == mtime);
             let same_mode = other.mode == mode || matches!(kind, Kind::Symlink { .. });
             changed = !(same_time
                 && same_mode
