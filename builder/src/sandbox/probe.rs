@@ -28,6 +28,9 @@ pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report),
         .refused_on("mkdir", &orders.store_root)?;
     let place = orders.store_root.join("sandbox");
     std::fs::create_dir_all(&place).refused_on("mkdir", &place)?;
+    if orders.rung == Rung::Root {
+        many_ids()?;
+    }
     let mut degradations = Vec::new();
     let namespaces = namespaces(&mut degradations);
     let mut found = in_child(namespaces, || try_all(&scratch.path().join("disk"), false))?;
@@ -97,6 +100,15 @@ pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report),
     };
     let report = Report { rung: orders.rung, id_map: id_map.to_owned(), ids, degradations };
     Ok((features, report))
+}
+
+/// Root of a user namespace that has no other id can be nobody else: a step needs other users, and other owners.
+fn many_ids() -> Result<(), Failure> {
+    if mapped_ids("/proc/self/uid_map") < 2 || mapped_ids("/proc/self/gid_map") < 2 {
+        return Err(because("setresuid", "only one id is mapped in the user namespace that this is"));
+    }
+    let refused = in_child(0, || rustix::thread::set_thread_groups(&[]).refused("setgroups").err())?;
+    refused.map_or(Ok(()), Err)
 }
 
 /// The rung without mounts needs little: to give files away and to change the root.

@@ -20,6 +20,8 @@ use table::Row;
 enum Where {
     /// As this user: `None` is root.
     Here(Option<(u32, u32)>),
+    /// As root of a user namespace that has one id.
+    Unshared,
     Container(Box<Environment>),
 }
 
@@ -103,6 +105,12 @@ fn cases() -> Vec<Case> {
         ),
         here("user-without-ids", "no container, a user without", "single", subject::ids(subject::BARE_USER)),
     ];
+    cases.push(Case {
+        name: "unshared".to_owned(),
+        what: "root of a user namespace with one id (`unshare -Ur`)".to_owned(),
+        rung: Some("single".to_owned()),
+        at: Where::Unshared,
+    });
     let environments = container::environments().expect("testdata/isolation/environments.json");
     cases.extend(environments.into_iter().map(|environment| Case {
         name: environment.name.clone(),

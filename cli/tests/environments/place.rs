@@ -18,6 +18,7 @@ pub(crate) struct Place {
     disk: Disk,
     _base: TempDir,
     owner: (u32, u32),
+    unshared: bool,
     container: Option<Environment>,
 }
 
@@ -82,11 +83,13 @@ impl Place {
         }
         let (owner, container) = match at {
             Where::Here(user) => (user.unwrap_or((0, 0)), None),
+            Where::Unshared => ((0, 0), None),
             Where::Container(environment) => {
                 ((environment.owner(), environment.owner()), Some((**environment).clone()))
             }
         };
-        let place = Self { directory, disk, _base: base, owner, container };
+        let unshared = matches!(at, Where::Unshared);
+        let place = Self { directory, disk, _base: base, owner, unshared, container };
         fs::create_dir(place.path("context"))?;
         for name in ["Dockerfile", "Plain.Dockerfile"] {
             fs::copy(crate::data(name), place.path("context").join(name))?;
@@ -115,6 +118,11 @@ impl Place {
             Some(environment) => environment
                 .run(&self.directory, &[], &["/bin/sh", "script"])
                 .map_err(|error| format!("{error:#}"))?,
+            None if self.unshared => {
+                let mut unshare = Command::new("unshare");
+                unshare.args(["--user", "--map-root-user", "sh"]);
+                self.shell(unshare)?
+            }
             None if self.owner == (0, 0) => self.shell(Command::new("sh"))?,
             None => self.shell(subject::as_user(self.owner, Path::new("sh")))?,
         };
