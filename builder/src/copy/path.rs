@@ -60,12 +60,6 @@ pub(crate) fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::successors(Some(parent(path)), |path| Some(parent(path))).take_while(|path| !path.is_empty())
 }
 
-/// Whether `path` is `directory` or below it. All is below the empty path.
-pub(crate) fn is_within(path: &[u8], directory: &[u8]) -> bool {
-    path.strip_prefix(directory)
-        .is_some_and(|rest| directory.is_empty() || rest.is_empty() || rest.starts_with(b"/"))
-}
-
 /// The path for people, with a leading slash.
 pub(crate) fn display(path: &[u8]) -> String {
     format!("/{}", String::from_utf8_lossy(path))

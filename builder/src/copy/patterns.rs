@@ -1,7 +1,8 @@
 //! `--exclude` and `--parents` patterns: those of `.dockerignore`, but relative to a source.
 
+use layer_store::index::path::is_within;
+
 use super::CopyError;
-use super::path::is_within;
 use crate::ignore::Matcher;
 
 /// Patterns of which the last that matches decides.

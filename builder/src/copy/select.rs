@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::fd::AsRawFd as _;
 use std::sync::{Arc, OnceLock};
 
+use layer_store::index::path::is_within;
 use layer_store::layer::FileSource;
 use layer_store::{Digest, Store, View};
 
@@ -286,16 +287,16 @@ impl Include {
     fn matches(&self, path: &[u8]) -> bool {
         match self {
             Self::Patterns(patterns) => patterns.matches(path),
-            Self::Places(places) => places.iter().any(|place| path::is_within(path, place)),
+            Self::Places(places) => places.iter().any(|place| is_within(path, place)),
         }
     }
 
     fn may_match_below(&self, directory: &[u8]) -> bool {
         match self {
             Self::Patterns(patterns) => patterns.may_match_below(directory),
-            Self::Places(places) => places
-                .iter()
-                .any(|place| path::is_within(directory, place) || path::is_within(place, directory)),
+            Self::Places(places) => {
+                places.iter().any(|place| is_within(directory, place) || is_within(place, directory))
+            }
         }
     }
 }

@@ -25,9 +25,7 @@ type Setting = (&'static str, String);
 impl Group {
     /// Makes a group with these limits. `name` must be new.
     pub(super) fn make(limits: &Limits, name: &str) -> Result<Self, Failure> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        Self::make_in(&Hierarchies::read(&mounts, &own), limits, name)
+        Self::make_in(&Hierarchies::here(), limits, name)
     }
 
     fn make_in(hierarchies: &Hierarchies, limits: &Limits, name: &str) -> Result<Self, Failure> {
@@ -120,6 +118,13 @@ pub(super) fn enter(doors: Vec<OwnedFd>) -> Result<(), Failure> {
 const REMEDY: &str =
     "limit rbuild itself: `systemd-run --user --scope -p MemoryMax=1G -p CPUQuota=200% rbuild ...`";
 
+/// The memory that this process can have, in bytes: the machine's, or less by its control groups.
+pub(super) fn memory() -> u64 {
+    let machine = rustix::system::sysinfo();
+    let machine = machine.totalram.saturating_mul(machine.mem_unit.into());
+    Hierarchies::here().memory_limit().map_or(machine, |limit| limit.min(machine))
+}
+
 fn not_ours(failure: Failure) -> Failure {
     Failure {
         cause: "the control groups of this process are not its own to divide".to_owned(),
@@ -158,6 +163,12 @@ struct Hierarchy {
 struct Hierarchies(Vec<Hierarchy>);
 
 impl Hierarchies {
+    /// Those of this process.
+    fn here() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        Self::read(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"))
+    }
+
     /// From the texts of `/proc/self/mountinfo` and `/proc/self/cgroup`.
     fn read(mounts: &str, own: &str) -> Self {
         let found = mounts.lines().filter_map(|line| {
@@ -195,18 +206,7 @@ impl Hierarchies {
     fn of(&self, controller: &str) -> Option<&Hierarchy> {
         self.0.iter().find(|hierarchy| hierarchy.controllers.iter().any(|known| known == controller))
     }
-}
 
-/// The memory that this process can have, in bytes: the machine's, or less by its control groups.
-pub(super) fn memory() -> u64 {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let hierarchies = Hierarchies::read(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
-    let machine = rustix::system::sysinfo();
-    let machine = machine.totalram.saturating_mul(machine.mem_unit.into());
-    hierarchies.memory_limit().map_or(machine, |limit| limit.min(machine))
-}
-
-impl Hierarchies {
     /// The least limit of the process's own group and those above it.
     fn memory_limit(&self) -> Option<u64> {
         let hierarchy = self.of("memory")?;

@@ -23,7 +23,7 @@ use super::wire::{RawPath, Reply, Request};
 pub(super) struct Files {
     root: PathBuf,
     durability: Durability,
-    /// With one id mapped there is no owner to give; the index keeps them.
+    /// How trees are made: with one id mapped there is no owner to give, and the index keeps them.
     trees: TreeKind,
     store: Option<Store>,
     /// What is not root's in each layer, where a step's first process has to know.

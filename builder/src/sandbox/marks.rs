@@ -89,14 +89,23 @@ fn write(memory: &mut Memory, layer: &Digest, index: &Index) -> Result<Option<Pa
         let directory = if opaque { place.as_path() } else { place.parent().unwrap_or(root) };
         make_all(directory)?;
         if opaque {
-            rustix::fs::setxattr(directory, "user.overlay.opaque", b"y", XattrFlags::empty())
-                .refused_on("setxattr", directory)?;
+            hide_below(directory)?;
         } else {
-            rustix::fs::mknodat(CWD, &place, FileType::CharacterDevice, Mode::empty(), 0)
-                .refused_on("mknod", &place)?;
+            remove(&place)?;
         }
     }
     Ok(tree)
+}
+
+/// Marks what is at `place` in lower trees as removed.
+pub(super) fn remove(place: &Path) -> Result<(), Failure> {
+    rustix::fs::mknodat(CWD, place, FileType::CharacterDevice, Mode::empty(), 0).refused_on("mknod", place)
+}
+
+/// Marks what is below `directory` in lower trees as removed.
+pub(super) fn hide_below(directory: &Path) -> Result<(), Failure> {
+    rustix::fs::setxattr(directory, "user.overlay.opaque", b"y", XattrFlags::empty())
+        .refused_on("setxattr", directory)
 }
 
 fn make_all(directory: &Path) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, XattrFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::MountAttrFlags;
 use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
@@ -14,7 +14,7 @@ use super::features::{Features, OPTIONAL_NAMESPACES};
 use super::keeper::{Orders, in_child};
 use super::mounting::{INERT, Overlay, filesystem, tmpfs};
 use super::report::{Degradation, Failure, REMOVED_FILES, Report, Rung};
-use super::{capabilities, emulation, landlock, mounting, sys};
+use super::{capabilities, emulation, landlock, marks, mounting, sys};
 
 /// Tries everything that a step needs. An error means that this rung does not work.
 pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report), Failure> {
@@ -265,19 +265,14 @@ fn try_overlay(scratch: &Path, in_memory: bool) -> Result<(OwnedFd, Option<Failu
     std::fs::write("lower/file", "").refused_on("write", "lower/file")?;
     std::fs::create_dir("lower/old").refused_on("mkdir", "lower/old")?;
     std::fs::write("lower/gone", "").refused_on("write", "lower/gone")?;
-    let remove = || {
-        let whiteout = (FileType::CharacterDevice, Mode::empty());
-        rustix::fs::mknodat(rustix::fs::CWD, "marks/gone", whiteout.0, whiteout.1, 0)
-            .refused_on("mknod", "marks/gone")
-    };
-    let marks = remove().err();
-    if marks.is_some() {
+    let gone = Path::new("marks/gone");
+    let refused = marks::remove(gone).err();
+    if refused.is_some() {
         mounting::memory_at(Path::new("marks"))?;
-        remove()?;
+        marks::remove(gone)?;
         // Memory has such attributes since Linux 6.6.
         std::fs::create_dir("marks/old").refused_on("mkdir", "marks/old")?;
-        rustix::fs::setxattr("marks/old", "user.overlay.opaque", b"y", XattrFlags::empty())
-            .refused_on("setxattr", "marks/old")?;
+        marks::hide_below(Path::new("marks/old"))?;
     }
     let lowers = vec![Path::new("lower"), Path::new("marks")];
     Overlay { lowers, upper: Some((upper, work)) }.attach(Path::new("root"))?;
@@ -289,7 +284,7 @@ fn try_overlay(scratch: &Path, in_memory: bool) -> Result<(OwnedFd, Option<Failu
         return Err(because("mount(overlay)", "a file that a tree removes is still there"));
     }
     let root = rustix::fs::open("root", flags, Mode::empty()).refused_on("open", "root")?;
-    Ok((root, marks))
+    Ok((root, refused))
 }
 
 /// The namespaces that a step can have here.
