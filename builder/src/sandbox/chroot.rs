@@ -12,15 +12,7 @@ use super::features::Features;
 use super::report::Failure;
 use super::step::{MountSource, Step, StepMount};
 use super::wire::{NotRun, RawPath};
-use super::{files, resolve, root, step_mounts, system_mounts};
-
-/// The image's filesystem in a step's scratch directory, written by the builder before the step.
-pub(super) const ROOT: &str = "root";
-
-/// The directory of a layered bind mount, written by the builder before the step.
-pub(super) fn source_of(number: usize) -> String {
-    format!("mount{number}")
-}
+use super::{copies, files, resolve, root, step_mounts, system_mounts};
 
 /// A directory that is dressed as a container's root, and how it is undressed.
 pub(super) struct Dressed {
@@ -52,7 +44,9 @@ const MOVED: &str = "moved";
 /// Moves the caches of a step that was killed back to where they belong.
 pub(super) fn bring_home(scratch: &Path) {
     let Ok(notes) = std::fs::read(scratch.join(MOVED)) else { return };
-    let Ok(root) = rustix::fs::open(scratch.join(ROOT), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else {
+    let Ok(root) =
+        rustix::fs::open(scratch.join(copies::ROOT), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+    else {
         return;
     };
     for note in notes.split(|byte| *byte == b'\n') {
@@ -74,7 +68,7 @@ pub(super) fn dress(step: &Step, secrets: Vec<OwnedFd>, features: &Features) -> 
         rustix::fs::open(path, flags, Mode::empty()).refused_on("open", path)
     };
     let mut dressed = Dressed {
-        root: open(&step.scratch.join(ROOT))?,
+        root: open(&step.scratch.join(copies::ROOT))?,
         scratch: open(&step.scratch)?,
         guests: Vec::new(),
         made: Vec::new(),
@@ -136,7 +130,7 @@ impl Dressed {
         for (number, mount, secret) in mounts {
             let target = Path::new("/").join(mount.target());
             let impossible = |reason: String| NotRun::Mount { target: target.display().to_string(), reason };
-            let name = source_of(number);
+            let name = copies::source_of(number);
             let place = step.scratch.join(&name);
             match mount {
                 StepMount::Bind { source: MountSource::Layers { subpath, .. }, .. } => {

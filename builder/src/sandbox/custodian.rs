@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use layer_store::store::{Custodian, Ownership};
+use layer_store::store::{Custodian, Ownership, TreeKind};
 
 use super::client::Client;
 use super::error::SandboxError;
@@ -14,11 +14,13 @@ use super::wire::{Reply, Request};
 /// Passes the store's wishes to the keeper.
 pub(super) struct KeeperCustodian {
     client: Arc<Client>,
+    trees: TreeKind,
 }
 
 impl KeeperCustodian {
-    pub(super) fn new(client: Arc<Client>) -> Self {
-        Self { client }
+    /// `trees` is how the keeper's steps want the trees of layers.
+    pub(super) fn new(client: Arc<Client>, trees: TreeKind) -> Self {
+        Self { client, trees }
     }
 
     fn ask(&self, request: impl FnOnce(u64) -> Request) -> io::Result<Option<File>> {
@@ -46,5 +48,9 @@ impl Custodian for KeeperCustodian {
     fn open(&self, path: &Path) -> io::Result<File> {
         let opened = self.ask(|id| Request::Open { id, path: path.into() })?;
         opened.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    fn trees(&self) -> TreeKind {
+        self.trees
     }
 }

@@ -1,18 +1,17 @@
-//! Real directories for steps without mounts: written out before a step, made a layer after it, and kept for the step
-//! that comes next.
+//! The copies of images that steps have where no overlay can be mounted: written out before a step, made a layer after
+//! it, and kept for the step that comes next.
 
 use std::collections::HashMap;
-use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use layer_store::layer::{DiffOptions, Form, Moment};
-use layer_store::store::{Lock, Scratch, TreeKind};
+use layer_store::layer::{DiffOptions, Moment};
+use layer_store::store::{Custodian, Lock, Scratch, TreeKind};
 use layer_store::{Digest, Store, StoreOptions};
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 
 use super::step::{MountSource, Step, StepMount};
-use super::{SandboxSettings, chroot, diff_id_of};
+use super::wire::Left;
+use super::{SandboxSettings, copies, diff_id_of};
 
 /// How many directories are kept for steps that may follow. Each holds a whole image.
 const KEPT: usize = 4;
@@ -21,7 +20,8 @@ const LOCKS: &str = "mounts-moved";
 
 /// What this process itself does in the store for a sandbox.
 pub(super) struct Directories {
-    settings: SandboxSettings,
+    root: PathBuf,
+    options: StoreOptions,
     store: OnceLock<Store>,
     state: Mutex<State>,
 }
@@ -40,8 +40,14 @@ struct Kept {
 }
 
 impl Directories {
-    pub(super) fn new(settings: SandboxSettings) -> Self {
-        Self { settings, store: OnceLock::new(), state: Mutex::default() }
+    /// `trees` is how steps want the trees of layers, `custodian` who does what this process may not.
+    pub(super) fn new(
+        settings: SandboxSettings,
+        trees: TreeKind,
+        custodian: Option<Arc<dyn Custodian>>,
+    ) -> Self {
+        let options = StoreOptions { durability: settings.durability, trees, custodian };
+        Self { root: settings.store_root, options, store: OnceLock::new(), state: Mutex::default() }
     }
 
     /// This process's view of the store, opened when first needed.
@@ -49,10 +55,7 @@ impl Directories {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
-        let durability = self.settings.durability;
-        let trees = TreeKind { one_id: false, marks: false };
-        let options = StoreOptions { durability, trees, custodian: None };
-        let opened = Store::open(&self.settings.store_root, options)?;
+        let opened = Store::open(&self.root, self.options.clone())?;
         Ok(self.store.get_or_init(|| opened))
     }
 
@@ -60,10 +63,10 @@ impl Directories {
     /// and writing them, but for the image that the step before left.
     pub(super) fn write_out(&self, step: &Step) -> layer_store::Result<()> {
         let store = self.store()?;
-        let mut stacks = vec![(step.lowers.clone(), step.scratch.join(chroot::ROOT))];
+        let mut stacks = vec![(step.lowers.clone(), step.scratch.join(copies::ROOT))];
         for (number, mount) in step.mounts.iter().enumerate() {
             if let StepMount::Bind { source: MountSource::Layers { lowers, .. }, .. } = mount {
-                stacks.push((lowers.clone(), step.scratch.join(chroot::source_of(number))));
+                stacks.push((lowers.clone(), step.scratch.join(copies::source_of(number))));
             }
         }
         for (lowers, place) in stacks {
@@ -89,42 +92,40 @@ impl Directories {
             let found = state.kept.iter().position(|kept| kept.layers == layers);
             found.map(|at| state.kept.remove(at))
         };
-        kept.is_some_and(|kept| std::fs::rename(kept.scratch.path().join(chroot::ROOT), place).is_ok())
+        kept.is_some_and(|kept| std::fs::rename(kept.scratch.path().join(copies::ROOT), place).is_ok())
     }
 
-    /// Makes what a step changed in its directory a layer.
+    /// When the directory of a step was complete; nothing of one that was not written here.
+    pub(super) fn complete_since(&self, directory: &Path) -> Option<Moment> {
+        self.state().written.remove(directory)
+    }
+
+    /// Makes what a step left a layer.
     pub(super) fn commit(
         &self,
         directory: &Path,
+        left: Left,
         below: &[Digest],
         options: &DiffOptions,
     ) -> layer_store::Result<Digest> {
         let store = self.store()?;
-        let since = self.state().written.remove(directory);
-        let diff_id = store.commit_whole(directory, &store.view(below)?, options, since, Form::Tree)?;
-        // Only a directory that was written here is known to be what the layers say.
-        if since.is_some() {
-            // Without it the next step costs more, and nothing else.
-            let _ = self.keep(directory, [below, &[diff_id]].concat());
+        match left {
+            Left::Upper => store.commit_upper(directory, &store.view(below)?, options),
+            Left::Copy { since } => copies::commit(store, directory, below, options, since),
         }
-        Ok(diff_id)
     }
 
-    fn keep(&self, directory: &Path, layers: Vec<Digest>) -> layer_store::Result<()> {
-        let store = self.store()?;
-        if let Some(own) = layers.last() {
-            let index = store.index(own)?;
-            as_recorded(directory, &index);
-        }
-        let scratch = store.scratch()?;
-        if std::fs::rename(directory, scratch.path().join(chroot::ROOT)).is_ok() {
+    /// Keeps a directory, which has the filesystem of `layers`, for a step over these. Without it that step costs more,
+    /// and nothing else.
+    pub(super) fn keep(&self, directory: &Path, layers: Vec<Digest>) {
+        let Ok(scratch) = self.store().and_then(Store::scratch) else { return };
+        if std::fs::rename(directory, scratch.path().join(copies::ROOT)).is_ok() {
             let mut state = self.state();
             if state.kept.len() == KEPT {
                 state.kept.remove(0);
             }
             state.kept.push(Kept { layers, scratch });
         }
-        Ok(())
     }
 
     /// Waits until no other step has one of the step's caches: they are moved into its image, so that each is in one
@@ -148,21 +149,5 @@ impl Directories {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Gives what a layer has its times as the layer has them: whole seconds, and none that is later than allowed. Otherwise
-/// the next step would seem to have changed them.
-fn as_recorded(directory: &Path, index: &layer_store::Index) {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(root) = rustix::fs::open(directory, flags, Mode::empty()) else { return };
-    for entry in index.entries() {
-        let name = if entry.path.is_empty() { b".".as_slice() } else { &entry.path };
-        let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let Ok(place) = rustix::fs::openat2(&root, name, flags, Mode::empty(), inside) else { continue };
-        let time = Timespec { tv_sec: entry.mtime, tv_nsec: 0 };
-        let times = Timestamps { last_access: time, last_modification: time };
-        let _ = rustix::fs::utimensat(place.as_fd(), "", &times, AtFlags::EMPTY_PATH);
     }
 }

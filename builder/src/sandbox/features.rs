@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use rustix::thread::UnshareFlags;
 
+use super::report::Filesystem;
+
 /// How each part of a step's surroundings is made here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Features {
@@ -32,8 +34,8 @@ pub(super) struct Features {
     pub(super) confines: bool,
     /// One id is mapped: calls that need others are answered by process 1 of the step.
     pub(super) emulates_ids: bool,
-    /// The store's filesystem takes no overlay's changes: they are in memory until they are a layer.
-    pub(super) upper_in_memory: bool,
+    /// What the root of a step is.
+    pub(super) filesystem: Filesystem,
     /// Trees in the store's filesystem can say what they remove; else that is in memory between them.
     pub(super) marks: bool,
     /// A `seccomp` filter can be installed without giving up set-user-id programs.

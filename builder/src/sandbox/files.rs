@@ -10,14 +10,14 @@ use layer_store::{Digest, Index, Store, StoreOptions, View};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::diff_id_of;
 use super::emulation::{Below, Foreign, Given};
 use super::failure::because;
 use super::features::Features;
 use super::keeper::Orders;
 use super::report::Failure;
 use super::resolve::by_descriptor;
-use super::wire::{RawPath, Reply, Request};
+use super::wire::{Left, RawPath, Reply, Request};
+use super::{copies, diff_id_of};
 
 /// The keeper's hands in the store.
 pub(super) struct Files {
@@ -131,7 +131,7 @@ impl Files {
         let done = match request {
             Request::Own { tree, owners, .. } => self.own(&PathBuf::from(tree), &owners),
             Request::Remove { path, .. } => self.remove(&PathBuf::from(path)),
-            Request::Commit { upper, below, options, .. } => {
+            Request::Commit { directory, left, below, options, .. } => {
                 let Some(store) = &self.store else {
                     return Reply::Failed {
                         id,
@@ -139,9 +139,13 @@ impl Files {
                         message: "the store cannot be opened".to_owned(),
                     };
                 };
-                let made = store
-                    .view(&below)
-                    .and_then(|below| store.commit_upper(&PathBuf::from(upper), &below, &options));
+                let directory = PathBuf::from(directory);
+                let made = match left {
+                    Left::Copy { since } => copies::commit(store, &directory, &below, &options, since),
+                    Left::Upper => {
+                        store.view(&below).and_then(|below| store.commit_upper(&directory, &below, &options))
+                    }
+                };
                 return match made {
                     Ok(diff_id) => Reply::Committed { id, diff_id },
                     Err(error) => {
@@ -290,7 +294,11 @@ pub(super) fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &Path) -
         kind => rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev)?,
     }
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    rustix::fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    match rustix::fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
+        // An id that is not mapped here is nobody's; the copy is its maker's.
+        Ok(()) | Err(Errno::INVAL | Errno::PERM) => {}
+        Err(error) => return Err(error.into()),
+    }
     let time = rustix::fs::Timespec {
         tv_sec: stat.st_mtime,
         tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0),

@@ -9,10 +9,10 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Signal, Uid, WaitOptions};
 use serde::{Deserialize, Serialize};
 
-use super::emulation::{Below, Emulator, Given};
+use super::emulation::{Below, Changes, Emulator, Given};
 use super::failure::{Refused as _, because};
 use super::features::Features;
-use super::report::Failure;
+use super::report::{Failure, Filesystem};
 use super::stacks::Stack;
 use super::step::{ExitStatus, Network, Step, StepUser};
 use super::sys::{self, Forked, Instruction};
@@ -144,9 +144,9 @@ fn give(made: Vec<OwnedFd>, user: &StepUser) -> rustix::io::Result<Vec<OwnedFd>>
 /// A step's filesystem, made.
 struct Place {
     root: OwnedFd,
-    /// Its upper directory, where there is an overlay.
-    upper: Option<OwnedFd>,
-    /// The real directory, where there is none.
+    /// Where its changes are, where there are mounts.
+    changes: Option<Changes>,
+    /// The real directory, where there are none.
     dressed: Option<chroot::Dressed>,
 }
 
@@ -154,14 +154,15 @@ impl Place {
     fn make(start: &mut Start<'_>) -> Result<Self, NotRun> {
         let secrets = std::mem::take(&mut start.secrets);
         if !start.features.chroot {
-            let upper = root::enter(start.step, start.stack, secrets, start.features)?;
-            return Ok(Self { root: open_root()?, upper: Some(upper), dressed: None });
+            let directory = root::enter(start.step, start.stack, secrets, start.features)?;
+            let changes = Changes { directory, whole: start.features.filesystem == Filesystem::Copy };
+            return Ok(Self { root: open_root()?, changes: Some(changes), dressed: None });
         }
         rustix::process::set_child_subreaper(Some(rustix::process::Pid::INIT))
             .refused("prctl(PR_SET_CHILD_SUBREAPER)")?;
         let dressed = chroot::dress(start.step, secrets, start.features)?;
         let root = dressed.root.try_clone().refused("dup")?;
-        Ok(Self { root, upper: None, dressed: Some(dressed) })
+        Ok(Self { root, changes: None, dressed: Some(dressed) })
     }
 
     /// Whether some calls of the step are answered here.
@@ -202,9 +203,11 @@ impl Command {
         };
         let listener = fds.pop().ok_or_else(|| because("recvmsg", "no listener came"))?;
         let files = place.dressed.as_mut().and_then(|dressed| dressed.files.take());
-        let mut emulator = match (files, place.upper.take()) {
+        let mut emulator = match (files, place.changes.take()) {
             (Some(files), _) => Emulator::without_mounts(listener, files),
-            (None, Some(upper)) => Emulator::one_id(listener, &step.user, upper, below, features.own_proc),
+            (None, Some(changes)) => {
+                Emulator::one_id(listener, &step.user, changes, below, features.own_proc)
+            }
             (None, None) => return Err(because("recvmsg", "nobody answers the listener").into()),
         };
         for place in unowned {

@@ -15,12 +15,12 @@ use super::features::Features;
 use super::init::{self, Outcome, Start};
 use super::marks::Marks;
 use super::memory::Memory;
-use super::report::{Failure, Rung};
+use super::report::{Failure, Filesystem, Rung};
 use super::stacks::Stacks;
 use super::step::{Network, Shortage, Step};
 use super::sys::{self, Forked, Instruction};
 use super::wire::{self, InputKind, NotRun, Reply, Request};
-use super::{capabilities, chroot, files, mounting, probe, root, seccomp, strays};
+use super::{capabilities, chroot, copies, files, mounting, probe, root, seccomp, strays};
 
 /// What the helper was started with.
 pub(super) struct Orders {
@@ -218,15 +218,15 @@ impl Keeper {
             None
         };
         let doors = group.as_ref().map(Group::doors).transpose()?.unwrap_or_default();
-        if self.features.upper_in_memory {
+        if self.features.filesystem == Filesystem::OverlayInMemory {
             // Here, and not in the step's own mount namespace, where it would go with the step.
-            let memory = root::changes(&step.scratch, true);
+            let memory = root::changes(&step.scratch, Filesystem::OverlayInMemory);
             root::make_directory(&memory)?;
             mounting::memory_at(&memory)?;
         }
         let marked = marked.as_ref().unwrap_or(step);
         let stack =
-            if self.features.chroot { None } else { self.stacks.below(&mut self.memory, &marked.lowers) };
+            if self.has_overlay() { self.stacks.below(&mut self.memory, &marked.lowers) } else { None };
         match sys::fork_into(namespaces).refused("clone")? {
             Forked::Child => {
                 let features = &self.features;
@@ -260,9 +260,13 @@ impl Keeper {
         }
     }
 
+    fn has_overlay(&self) -> bool {
+        self.features.filesystem != Filesystem::Copy
+    }
+
     /// The step with the marks of its layers between them, where these cannot have them.
     fn marked(&mut self, step: &Step) -> Result<Option<Step>, Failure> {
-        if self.features.chroot || self.features.marks {
+        if !self.has_overlay() || self.features.marks {
             return Ok(None);
         }
         let files = files::Files::of(&mut self.files, &self.orders, &self.features);
@@ -284,7 +288,7 @@ impl Keeper {
         }
         self.files().warm(&request);
         let upper = match &request {
-            Request::Commit { upper, .. } => Some(PathBuf::from(upper.clone())),
+            Request::Commit { directory, .. } => Some(PathBuf::from(directory.clone())),
             _ => None,
         };
         match sys::fork_into(0) {
@@ -317,7 +321,8 @@ impl Keeper {
             strays::kill(&self.children.iter().map(|child| child.pid).collect::<Vec<_>>());
         }
         let Some(report) = child.report else {
-            if let Some(memory) = child.scratch.parent().filter(|_| self.features.upper_in_memory) {
+            let in_memory = self.features.filesystem == Filesystem::OverlayInMemory;
+            if let Some(memory) = child.scratch.parent().filter(|_| in_memory) {
                 let _ = rustix::mount::unmount(memory, rustix::mount::UnmountFlags::DETACH);
             }
             if status != Some(0) {
@@ -328,12 +333,17 @@ impl Keeper {
         };
         let body = report.whole();
         let id = child.id;
+        if !self.has_overlay() {
+            copies::clear(&child.scratch);
+        }
         let reply = match serde_json::from_slice(&body) {
             Ok(Outcome::Ended(status, given)) => {
                 let owners = given.map(|given| self.files().owners(&child.lowers, given));
                 let shortage = if child.group.as_ref().is_some_and(Group::ran_out_of_memory) {
                     Some(Shortage::Memory)
-                } else if self.features.upper_in_memory && is_full(&root::changes(&child.scratch, true)) {
+                } else if self.features.filesystem == Filesystem::OverlayInMemory
+                    && is_full(&root::changes(&child.scratch, Filesystem::OverlayInMemory))
+                {
                     Some(Shortage::Room)
                 } else {
                     None

@@ -22,6 +22,7 @@ mod chroot;
 mod client;
 mod command;
 mod console;
+mod copies;
 mod custodian;
 mod directories;
 mod emulation;
@@ -53,7 +54,7 @@ mod system_mounts;
 mod wire;
 
 pub use error::SandboxError;
-pub use report::{Degradation, Diagnosis, Failure, Isolation, Report, Rung, Verdict};
+pub use report::{Degradation, Diagnosis, Failure, Filesystem, Isolation, Report, Rung, Verdict};
 pub use step::{
     ExitStatus, Finished, Input, Limits, MountSource, Network, Output, OutputSender, SecretBytes, Shortage,
     Step, StepMount, StepUser, Ulimit,
@@ -62,7 +63,7 @@ pub use step::{
 use client::Client;
 use custodian::KeeperCustodian;
 use directories::Directories;
-use wire::{InputKind, NotRun, Reply, Request};
+use wire::{InputKind, Left, NotRun, Reply, Request};
 
 /// How a sandbox is started.
 #[derive(Debug, Clone)]
@@ -105,8 +106,10 @@ impl Sandbox {
         for rung in rungs(settings.isolation) {
             match Client::start(&settings, rung) {
                 Ok((client, report)) => {
-                    let directories = Arc::new(Directories::new(settings));
-                    return Ok(Self { report, client: Arc::new(client), directories });
+                    let client = Arc::new(client);
+                    let custodian = custodian_of(&report, &client);
+                    let directories = Arc::new(Directories::new(settings, report.trees(), custodian));
+                    return Ok(Self { report, client, directories });
                 }
                 Err(failure) => attempts.push((rung, failure)),
             }
@@ -123,10 +126,7 @@ impl Sandbox {
     /// Who handles files of subordinate ids for the store; `None` where this process may do all itself.
     #[must_use]
     pub fn custodian(&self) -> Option<Arc<dyn Custodian>> {
-        match self.report.rung {
-            Rung::Root | Rung::Chroot => None,
-            Rung::Userns | Rung::Single => Some(Arc::new(KeeperCustodian::new(Arc::clone(&self.client)))),
-        }
+        custodian_of(&self.report, &self.client)
     }
 
     /// Runs a step to its end; its output is sent as it comes, to the last byte, before this returns. A command that
@@ -182,19 +182,20 @@ impl Sandbox {
                 fds.push(wire::memory_file(&bytes.0).map_err(failed("pass a secret to the step"))?);
             }
         }
-        let mut upper = root::changes(&step.scratch, self.upper_in_memory()).join("upper");
+        let mut changed = root::changes(&step.scratch, self.report.filesystem).join("upper");
         let mut step = step;
         let _agents = agent::Agents::forward(&mut step).map_err(failed("make a socket for the SSH agent"))?;
         let mut caches = Vec::new();
-        if self.report.rung == Rung::Chroot {
-            upper = step.scratch.join(chroot::ROOT);
-            let directories = Arc::clone(&self.directories);
+        if self.report.filesystem == Filesystem::Copy {
+            changed = step.scratch.join(copies::ROOT);
+            let (directories, rung) = (Arc::clone(&self.directories), self.report.rung);
             (step, caches) = blocking("write out the image", move || {
                 directories.write_out(&step)?;
-                directories.caches(&step).map(|caches| (step, caches))
+                let caches = if rung == Rung::Chroot { directories.caches(&step)? } else { Vec::new() };
+                Ok((step, caches))
             })
             .await?
-            .map_err(|error| commit_failed(&error))?;
+            .map_err(|error: layer_store::Error| commit_failed(&error))?;
         }
         let id = self.client.next_id();
         let (answer, answered) = oneshot::channel();
@@ -209,7 +210,7 @@ impl Sandbox {
         running.id = None;
         match answer.unwrap_or_else(|_| Err(SandboxError::HelperGone("it ended".to_owned())))?.0 {
             Reply::Finished { status, shortage, owners, .. } => {
-                Ok(Finished { status, upper, shortage, owners })
+                Ok(Finished { status, changed, shortage, owners })
             }
             Reply::NotRun { why, .. } => Err(match why {
                 NotRun::Setup(failure) => SandboxError::Setup(failure),
@@ -226,42 +227,60 @@ impl Sandbox {
         }
     }
 
-    /// Whether what a step changes is seen by the keeper only.
-    fn upper_in_memory(&self) -> bool {
-        self.report.rung != Rung::Chroot && self.report.degradation("overlay").is_some()
-    }
-
-    /// Makes a finished step's upper directory a layer over the stack of layers `below` (bottom first) and returns
-    /// its diffID.
+    /// Makes what a finished step changed ([`Finished::changed`]) a layer over the stack of layers `below` (bottom first)
+    /// and returns its diffID.
     pub async fn commit(
         &self,
-        upper: &Path,
+        changed: &Path,
         below: &[Digest],
         options: DiffOptions,
     ) -> Result<Digest, SandboxError> {
-        let (upper, below, client) = (upper.to_owned(), below.to_vec(), Arc::clone(&self.client));
-        if self.custodian().is_some() || self.upper_in_memory() {
-            return blocking("commit the step", move || {
-                let id = client.next_id();
-                let request = Request::Commit { id, upper: upper.as_path().into(), below, options };
-                match client.ask(id, &request, &[])?.0 {
-                    Reply::Committed { diff_id, .. } => Ok(diff_id),
-                    Reply::Failed { message, .. } => Err(SandboxError::Commit(message)),
-                    other => Err(unexpected(&other)),
-                }
-            })
-            .await?;
-        }
-        let (directories, whole) = (Arc::clone(&self.directories), self.report.rung == Rung::Chroot);
+        let (changed, below, client) = (changed.to_owned(), below.to_vec(), Arc::clone(&self.client));
+        let (directories, filesystem) = (Arc::clone(&self.directories), self.report.filesystem);
+        let by_keeper = self.custodian().is_some() || filesystem == Filesystem::OverlayInMemory;
         blocking("commit the step", move || {
-            if whole {
-                return directories.commit(&upper, &below, &options);
+            let is_copy = filesystem == Filesystem::Copy;
+            let left = if is_copy {
+                Left::Copy { since: directories.complete_since(&changed) }
+            } else {
+                Left::Upper
+            };
+            let diff_id = if by_keeper {
+                commit_by_keeper(&client, &changed, left, below.clone(), options)?
+            } else {
+                directories.commit(&changed, left, &below, &options).map_err(|error| commit_failed(&error))?
+            };
+            if let Left::Copy { since: Some(_) } = left {
+                directories.keep(&changed, [below, vec![diff_id]].concat());
             }
-            let store = directories.store()?;
-            store.commit_upper(&upper, &store.view(&below)?, &options)
+            Ok(diff_id)
         })
         .await?
-        .map_err(|error| commit_failed(&error))
+    }
+}
+
+/// Asks the keeper, who alone can read what the step left.
+fn commit_by_keeper(
+    client: &Client,
+    directory: &Path,
+    left: Left,
+    below: Vec<Digest>,
+    options: DiffOptions,
+) -> Result<Digest, SandboxError> {
+    let id = client.next_id();
+    match client.ask(id, &Request::Commit { id, directory: directory.into(), left, below, options }, &[])?.0 {
+        Reply::Committed { diff_id, .. } => Ok(diff_id),
+        Reply::Failed { message, .. } => Err(SandboxError::Commit(message)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn custodian_of(report: &Report, client: &Arc<Client>) -> Option<Arc<dyn Custodian>> {
+    match report.rung {
+        Rung::Root | Rung::Chroot => None,
+        Rung::Userns | Rung::Single => {
+            Some(Arc::new(KeeperCustodian::new(Arc::clone(client), report.trees())))
+        }
     }
 }
 

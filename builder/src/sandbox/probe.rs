@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::failure::{Refused as _, because};
 use super::features::{Features, OPTIONAL_NAMESPACES};
 use super::keeper::{Orders, in_child};
-use super::mounting::{INERT, Overlay, filesystem, tmpfs};
-use super::report::{Degradation, Failure, REMOVED_FILES, Report, Rung};
+use super::mounting::{INERT, Overlay, tmpfs};
+use super::report::{Degradation, Failure, Filesystem, REMOVED_FILES, Report, Rung};
 use super::{capabilities, emulation, landlock, marks, mounting, sys};
 
 /// Tries everything that a step needs. An error means that this rung does not work.
@@ -33,22 +33,8 @@ pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report),
     }
     let mut degradations = Vec::new();
     let namespaces = namespaces(&mut degradations);
-    let mut found = in_child(namespaces, || try_all(&scratch.path().join("disk"), false))?;
-    let upper_in_memory = found.overlay.is_some();
-    if let Some(failure) = found.overlay.take() {
-        found = in_child(namespaces, || try_all(&scratch.path().join("memory"), true))?;
-        if found.overlay.is_some() {
-            return Err(failure);
-        }
-        degradations.push(Degradation {
-            feature: "overlay".to_owned(),
-            instead: "an overlay whose changes are in memory".to_owned(),
-            cost: "what a step writes takes memory until it is a layer, and is then copied to the disk"
-                .to_owned(),
-            failure,
-        });
-    }
-    let marks = found.marks.is_none();
+    let (filesystem, mut found) = root_filesystem(scratch.path(), namespaces, &mut degradations)?;
+    let marks = filesystem != Filesystem::Copy && found.marks.is_none();
     degradations.extend(found.marks.take().map(|failure| Degradation {
         feature: REMOVED_FILES.to_owned(),
         instead: "marks in memory".to_owned(),
@@ -94,12 +80,55 @@ pub(super) fn probe(orders: &Orders, id_map: &str) -> Result<(Features, Report),
         hands_over: false,
         confines: false,
         emulates_ids: orders.rung == Rung::Single,
-        upper_in_memory,
+        filesystem,
         marks,
         seccomp: capabilities::effective().contains(rustix::thread::CapabilitySet::SYS_ADMIN),
     };
-    let report = Report { rung: orders.rung, id_map: id_map.to_owned(), ids, degradations };
+    let report = Report { rung: orders.rung, id_map: id_map.to_owned(), ids, filesystem, degradations };
     Ok((features, report))
+}
+
+/// The best root that a step can have here, and what else was found with it. An error is why there is no overlay on the
+/// store: nothing of the kind works then.
+fn root_filesystem(
+    scratch: &Path,
+    namespaces: i32,
+    degradations: &mut Vec<Degradation>,
+) -> Result<(Filesystem, Found), Failure> {
+    const KINDS: [(Filesystem, &str, &str, &str); 3] = [
+        (Filesystem::Overlay, "disk", "", ""),
+        (
+            Filesystem::OverlayInMemory,
+            "memory",
+            "an overlay whose changes are in memory",
+            "what a step writes takes memory until it is a layer, and is then copied to the disk",
+        ),
+        (
+            Filesystem::Copy,
+            "copy",
+            "a copy of the image",
+            "the first step over an image writes it out unless the disk can share its blocks, and each looks at all its files",
+        ),
+    ];
+    let mut first = None;
+    for (filesystem, name, instead, cost) in KINDS {
+        let mut found = in_child(namespaces, || try_all(&scratch.join(name), filesystem))?;
+        match found.root.take() {
+            Some(failure) => {
+                first.get_or_insert(failure);
+            }
+            None => {
+                degradations.extend(first.map(|failure| Degradation {
+                    feature: "overlay".to_owned(),
+                    instead: instead.to_owned(),
+                    cost: cost.to_owned(),
+                    failure,
+                }));
+                return Ok((filesystem, found));
+            }
+        }
+    }
+    Err(first.unwrap_or_else(|| because("mount(overlay)", "")))
 }
 
 /// Root of a user namespace that has no other id can be nobody else: a step needs other users, and other owners.
@@ -134,13 +163,14 @@ fn probe_chroot(orders: &Orders, id_map: &str) -> Result<(Features, Report), Fai
         hands_over: hands_over.is_none(),
         confines: confines.is_none(),
         emulates_ids: false,
-        upper_in_memory: false,
+        filesystem: Filesystem::Copy,
         marks: false,
         seccomp: capabilities::effective().contains(rustix::thread::CapabilitySet::SYS_ADMIN),
     };
     let ids = mapped_ids("/proc/self/uid_map");
     let degradations = without_mounts(hands_over, confines);
-    Ok((features, Report { rung: orders.rung, id_map: id_map.to_owned(), ids, degradations }))
+    let filesystem = features.filesystem;
+    Ok((features, Report { rung: orders.rung, id_map: id_map.to_owned(), ids, filesystem, degradations }))
 }
 
 /// Why the kernel's files cannot be handed over, and why a step cannot be confined; nothing where it can.
@@ -208,7 +238,7 @@ fn without_mounts(hands_over: Option<Failure>, confines: Option<Failure>) -> Vec
 /// What failed in the child; nothing where it worked.
 #[derive(Serialize, Deserialize)]
 struct Found {
-    overlay: Option<Failure>,
+    root: Option<Failure>,
     marks: Option<Failure>,
     proc: Option<Failure>,
     sys: Option<Failure>,
@@ -217,13 +247,19 @@ struct Found {
     pivot_root: Option<Failure>,
 }
 
-fn try_all(scratch: &Path, in_memory: bool) -> Found {
+fn try_all(scratch: &Path, filesystem: Filesystem) -> Found {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-    let (overlay, marks) = match try_overlay(scratch, in_memory) {
+    let tried = match filesystem {
+        Filesystem::Copy => try_directory(scratch).map(|root| (root, None)),
+        Filesystem::Overlay | Filesystem::OverlayInMemory => {
+            try_overlay(scratch, filesystem == Filesystem::OverlayInMemory)
+        }
+    };
+    let (root, marks) = match tried {
         Ok((root, marks)) => (Ok(root), marks),
         Err(failure) => (Err(failure), None),
     };
-    let try_mount = |kind: &str| filesystem(kind, &[], INERT).err();
+    let try_mount = |kind: &str| mounting::filesystem(kind, &[], INERT).err();
     let device_nodes = tmpfs("755", None, MountAttrFlags::empty()).is_ok_and(|mount| {
         let number = rustix::fs::makedev(1, 3);
         let mode = Mode::from_raw_mode(0o666);
@@ -233,7 +269,7 @@ fn try_all(scratch: &Path, in_memory: bool) -> Found {
     });
     let hostname = rustix::system::sethostname(b"buildkitsandbox").refused("sethostname").err();
     let (proc, sys) = (try_mount("proc"), try_mount("sysfs"));
-    let (overlay, pivot_root) = match overlay {
+    let (root, pivot_root) = match root {
         Ok(root) => (
             None,
             rustix::process::fchdir(&root)
@@ -243,7 +279,16 @@ fn try_all(scratch: &Path, in_memory: bool) -> Found {
         ),
         Err(failure) => (Some(failure), None),
     };
-    Found { overlay, marks, proc, sys, device_nodes, hostname, pivot_root }
+    Found { root, marks, proc, sys, device_nodes, hostname, pivot_root }
+}
+
+/// A directory of the new directory `scratch` of the store, mounted by itself.
+fn try_directory(scratch: &Path) -> Result<OwnedFd, Failure> {
+    rustix::fs::mkdir(scratch, Mode::from_raw_mode(0o755)).refused_on("mkdir", scratch)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let place = rustix::fs::open(scratch, flags, Mode::empty()).refused_on("open", scratch)?;
+    mounting::attach(mounting::clone_of(&place, MountAttrFlags::empty())?, &place)?;
+    rustix::fs::open(scratch, flags, Mode::empty()).refused_on("open", scratch)
 }
 
 /// An overlay in the new directory `scratch` of the store, of a tree and what another removes of it, that can delete a

@@ -145,6 +145,18 @@ pub struct Degradation {
     pub failure: Failure,
 }
 
+/// What the root of a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filesystem {
+    /// An overlay whose changes are on the store's own filesystem.
+    Overlay,
+    /// An overlay whose changes are in memory until they are a layer.
+    OverlayInMemory,
+    /// A copy of the image, which shares its blocks with the store where the disk can do that.
+    Copy,
+}
+
 /// What the sandbox that was started gives each step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -154,6 +166,8 @@ pub struct Report {
     pub id_map: String,
     /// How many ids the image has.
     pub ids: u64,
+    /// What the root of a step is.
+    pub filesystem: Filesystem,
     /// Each thing that is less than it could be.
     pub degradations: Vec<Degradation>,
 }
@@ -161,7 +175,8 @@ pub struct Report {
 impl Report {
     /// How the store makes trees for steps that run like this.
     pub(crate) fn trees(&self) -> TreeKind {
-        let marks = self.rung != Rung::Chroot && self.degradation(REMOVED_FILES).is_none();
+        let mounted = self.filesystem != Filesystem::Copy;
+        let marks = mounted && self.degradation(REMOVED_FILES).is_none();
         TreeKind { one_id: self.rung == Rung::Single, marks }
     }
 

@@ -1,7 +1,6 @@
 //! A step's root filesystem: the overlay, what is mounted in it, and how it leaves no trace.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -13,47 +12,37 @@ use rustix::mount::UnmountFlags;
 use super::failure::Refused as _;
 use super::features::Features;
 use super::mounting::{INERT, Overlay, attach, clone_of, tmpfs};
-use super::report::Failure;
+use super::report::{Failure, Filesystem};
 use super::stacks::Stack;
 use super::step::{Network, Step};
 use super::step_mounts::{self, Prepared};
 use super::wire::NotRun;
-use super::{files, pasta, resolve, system_mounts};
+use super::{copies, files, pasta, resolve, system_mounts};
 
 /// The places that an image without them gets, and keeps (as from BuildKit).
 pub(super) const SYSTEM: [&str; 3] = ["dev", "proc", "sys"];
 
 /// Builds everything below `step.scratch` and makes it this process's root. `stack` has the lowest layers of a step with
-/// many, `secrets` are the contents of the step's secret mounts, in order. Gives the upper directory, which is out of
-/// reach by then.
+/// many, `secrets` are the contents of the step's secret mounts, in order. Gives the directory that has what the step
+/// changes, which is out of reach by then.
 pub(super) fn enter(
     step: &Step,
     stack: Option<&Stack>,
     secrets: Vec<OwnedFd>,
     features: &Features,
 ) -> Result<OwnedFd, NotRun> {
-    let changes = changes(&step.scratch, features.upper_in_memory);
-    let (upper, work) = (changes.join("upper"), changes.join("work"));
-    make_directory(&upper)?;
-    work_directory(&work)?;
-    let layers = stack.map_or(step.lowers.as_slice(), |stack| stack.others(&step.lowers));
-    let trees: Vec<&Path> =
-        stack.map(Stack::mount).into_iter().chain(layers.iter().map(PathBuf::as_path)).collect();
+    let changes = changes(&step.scratch, features.filesystem);
     attach(tmpfs("755", None, INERT)?, open_directory(&features.place)?)?;
     rustix::process::chdir(&features.place).refused_on("chdir", &features.place)?;
     make_directory("root")?;
     let files = files_of_ours(step)?;
-    let mut mounts = step_mounts::prepare(step, &changes, secrets)?;
-    let stubs = stubs(&trees, files.iter().chain(&mounts))?;
-    let mut lowers = trees;
-    lowers.extend(stubs.as_deref());
-    if lowers.is_empty() {
-        lowers.push(Path::new("empty"));
-    }
-    if let Some(top) = step.lowers.last() {
-        same_root(top, &upper)?;
-    }
-    Overlay { lowers, upper: Some((&upper, &work)) }.attach(Path::new("root"))?;
+    let mut mounts = step_mounts::prepare(step, &changes, secrets, features.filesystem)?;
+    let changed = match features.filesystem {
+        Filesystem::Copy => copies::attach(step, files.iter().chain(&mounts), Path::new("root"))?,
+        Filesystem::Overlay | Filesystem::OverlayInMemory => {
+            overlay(step, stack, &changes, files.iter().chain(&mounts))?
+        }
+    };
     let root = open_directory("root")?;
     for name in SYSTEM {
         match rustix::fs::mkdirat(&root, name, Mode::from_raw_mode(0o755)) {
@@ -69,14 +58,42 @@ pub(super) fn enter(
     for mount in mounts {
         mount.attach(&root)?;
     }
-    let upper = open_directory(upper)?;
     switch_root(&root, features)?;
-    Ok(upper)
+    Ok(changed)
+}
+
+/// Mounts the step's layers at `root`, with the places for its mounts that they lack. Gives the upper directory.
+fn overlay<'a>(
+    step: &Step,
+    stack: Option<&Stack>,
+    changes: &Path,
+    mounts: impl Iterator<Item = &'a Prepared>,
+) -> Result<OwnedFd, NotRun> {
+    let (upper, work) = (changes.join("upper"), changes.join("work"));
+    make_directory(&upper)?;
+    work_directory(&work)?;
+    let layers = stack.map_or(step.lowers.as_slice(), |stack| stack.others(&step.lowers));
+    let trees: Vec<&Path> =
+        stack.map(Stack::mount).into_iter().chain(layers.iter().map(PathBuf::as_path)).collect();
+    let stubs = stubs(&trees, mounts)?;
+    let mut lowers = trees;
+    lowers.extend(stubs.as_deref());
+    if lowers.is_empty() {
+        lowers.push(Path::new("empty"));
+    }
+    if let Some(top) = step.lowers.last() {
+        same_root(top, &upper)?;
+    }
+    Overlay { lowers, upper: Some((&upper, &work)) }.attach(Path::new("root"))?;
+    Ok(open_directory(upper)?)
 }
 
 /// The directory of a step's scratch directory where its changes go.
-pub(super) fn changes(scratch: &Path, in_memory: bool) -> PathBuf {
-    if in_memory { scratch.join("memory") } else { scratch.to_owned() }
+pub(super) fn changes(scratch: &Path, filesystem: Filesystem) -> PathBuf {
+    match filesystem {
+        Filesystem::OverlayInMemory => scratch.join("memory"),
+        Filesystem::Overlay | Filesystem::Copy => scratch.to_owned(),
+    }
 }
 
 /// Makes an open directory, which is a mount, this process's root, and lets go of everything else.
@@ -145,13 +162,42 @@ fn stubs<'a>(trees: &[&Path], mounts: impl Iterator<Item = &'a Prepared>) -> Res
     }
     Overlay { lowers, upper: None }.attach(Path::new("look"))?;
     let image = open_directory("look")?;
+    let missing = missing(&image, mounts)?;
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    let top = rustix::fs::open("stubs", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .refused("open(stubs)")?;
+    let mut copied = BTreeSet::from([PathBuf::new()]);
+    for stub in places(&missing) {
+        make_place(&top, &stub)?;
+        if stub.exists {
+            copied.insert(stub.path);
+        }
+    }
+    // The topmost directory of an overlay decides what the merged one looks like. Deepest first, so that what is
+    // made in a directory does not touch a time that was set.
+    for path in copied.iter().rev() {
+        same_directory(&image, &top, path)?;
+    }
+    Ok(Some(PathBuf::from("stubs")))
+}
+
+/// The mount points that an image lacks: each path, how many of its components exist, and whether it is a directory.
+type Missing = BTreeMap<PathBuf, (usize, bool)>;
+
+/// Finds them. What is in the image takes the mode that a mount of memory over it shall have.
+pub(super) fn missing<'a>(
+    image: &OwnedFd,
+    mounts: impl Iterator<Item = &'a Prepared>,
+) -> Result<Missing, NotRun> {
     let mut missing = BTreeMap::new();
     let system: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
     let mut covered = system.clone();
     for mount in mounts {
         let impossible =
             |reason: String| NotRun::Mount { target: mount.target.display().to_string(), reason };
-        let located = resolve::locate(&image, &mount.target)
+        let located = resolve::locate(image, &mount.target)
             .map_err(|error| impossible(std::io::Error::from(error).to_string()))?;
         if located.real.as_os_str().is_empty() {
             return Err(impossible("the root cannot be mounted over".to_owned()));
@@ -169,44 +215,47 @@ fn stubs<'a>(trees: &[&Path], mounts: impl Iterator<Item = &'a Prepared>) -> Res
         if located.kind.is_none() {
             missing.insert(located.real.clone(), (located.existing, mount.directory));
         } else if mount.tmpfs {
-            same_mode(&image, &mount.mount, &located.real)?;
+            same_mode(image, &mount.mount, &located.real)?;
         }
         covered.push(located.real);
     }
-    if missing.is_empty() {
-        return Ok(None);
-    }
-    let top = rustix::fs::open("stubs", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .refused("open(stubs)")?;
-    let mut made = BTreeSet::new();
-    let mut copied = BTreeSet::from([PathBuf::new()]);
-    for (path, (existing, directory)) in &missing {
+    Ok(missing)
+}
+
+/// Something on the way to a mount point, or that itself.
+pub(super) struct Stub {
+    pub(super) path: PathBuf,
+    pub(super) directory: bool,
+    /// The image has it.
+    pub(super) exists: bool,
+}
+
+/// Each step of the ways to what is missing, once, from above.
+pub(super) fn places(missing: &Missing) -> Vec<Stub> {
+    let mut seen = BTreeSet::new();
+    let mut places = Vec::new();
+    for (path, (existing, directory)) in missing {
         let mut so_far = PathBuf::new();
-        let words: Vec<&OsStr> = path.iter().collect();
-        for (at, word) in words.iter().enumerate() {
+        let length = path.iter().count();
+        for (at, word) in path.iter().enumerate() {
             so_far.push(word);
-            if !made.insert(so_far.clone()) {
-                continue;
-            }
-            if at + 1 == words.len() && !directory {
-                let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-                rustix::fs::openat(&top, &so_far, flags, Mode::from_raw_mode(0o644))
-                    .refused_on("create", &so_far)?;
-            } else {
-                rustix::fs::mkdirat(&top, &so_far, Mode::from_raw_mode(0o755))
-                    .refused_on("mkdir", &so_far)?;
-            }
-            if at < *existing {
-                copied.insert(so_far.clone());
+            if seen.insert(so_far.clone()) {
+                let directory = *directory || at + 1 < length;
+                places.push(Stub { path: so_far.clone(), directory, exists: at < *existing });
             }
         }
     }
-    // The topmost directory of an overlay decides what the merged one looks like. Deepest first, so that what is
-    // made in a directory does not touch a time that was set.
-    for path in copied.iter().rev() {
-        same_directory(&image, &top, path)?;
+    places
+}
+
+/// Makes an empty directory or file below `root`.
+pub(super) fn make_place(root: impl AsFd, stub: &Stub) -> Result<(), Failure> {
+    let Stub { path, directory, .. } = stub;
+    if *directory {
+        return rustix::fs::mkdirat(&root, path, Mode::from_raw_mode(0o755)).refused_on("mkdir", path);
     }
-    Ok(Some(PathBuf::from("stubs")))
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat(&root, path, flags, Mode::from_raw_mode(0o644)).refused_on("create", path).map(drop)
 }
 
 /// Gives the root of a mount the mode of the directory that it will cover, as runc does.
@@ -272,7 +321,7 @@ fn same_root(top: &Path, upper: &Path) -> Result<(), Failure> {
     same_metadata(&stat, &to, upper)
 }
 
-fn open_directory(path: impl AsRef<Path>) -> Result<OwnedFd, Failure> {
+pub(super) fn open_directory(path: impl AsRef<Path>) -> Result<OwnedFd, Failure> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(path.as_ref(), flags, Mode::empty()).refused_on("open", path)
 }

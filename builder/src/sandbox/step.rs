@@ -355,8 +355,9 @@ impl fmt::Display for Shortage {
 pub struct Finished {
     /// How the command ended.
     pub status: ExitStatus,
-    /// What it changed: an overlay upper directory, no longer mounted, ready for [`super::Sandbox::commit`].
-    pub upper: PathBuf,
+    /// Where what it changed is, for [`super::Sandbox::commit`]: an overlay's upper directory, no longer mounted, or a
+    /// whole filesystem.
+    pub changed: PathBuf,
     /// What it had too little of, where that is known.
     pub shortage: Option<Shortage>,
     /// Owners that were given by chown while only one id was mapped (path, uid, gid): for

@@ -8,11 +8,11 @@ use rustix::mount::MountAttrFlags;
 
 use super::failure::Refused as _;
 use super::mounting::{INERT, Overlay, attach, clone_of, tmpfs};
-use super::report::Failure;
-use super::resolve;
-use super::root::{is_directory, make_directory, work_directory};
+use super::report::{Failure, Filesystem};
+use super::root::{is_directory, make_directory, open_directory, work_directory};
 use super::step::{MountSource, Step, StepMount};
 use super::wire::NotRun;
+use super::{copies, files, resolve};
 
 /// A mount that waits for its place.
 pub(super) struct Prepared {
@@ -42,7 +42,12 @@ impl Prepared {
 }
 
 /// Makes every mount of a step. What is written to those whose writes are lost goes to `changes`.
-pub(super) fn prepare(step: &Step, changes: &Path, secrets: Vec<OwnedFd>) -> Result<Vec<Prepared>, NotRun> {
+pub(super) fn prepare(
+    step: &Step,
+    changes: &Path,
+    secrets: Vec<OwnedFd>,
+    filesystem: Filesystem,
+) -> Result<Vec<Prepared>, NotRun> {
     let mut secrets = secrets.into_iter();
     let mut prepared = Vec::with_capacity(step.mounts.len());
     for (number, mount) in step.mounts.iter().enumerate() {
@@ -50,7 +55,13 @@ pub(super) fn prepare(step: &Step, changes: &Path, secrets: Vec<OwnedFd>) -> Res
         let impossible = |reason: String| NotRun::Mount { target: target.display().to_string(), reason };
         let made = match mount {
             StepMount::Bind { source, readonly, .. } => {
-                bind(number, source, *readonly, changes).map_err(|error| error.at(&target))?
+                let made = match filesystem {
+                    Filesystem::Copy => bind_copy(number, source, *readonly, &step.scratch),
+                    Filesystem::Overlay | Filesystem::OverlayInMemory => {
+                        bind(number, source, *readonly, changes)
+                    }
+                };
+                made.map_err(|error| error.at(&target))?
             }
             StepMount::Tmpfs { size, .. } => {
                 tmpfs("1777", *size, MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)?
@@ -101,12 +112,11 @@ impl From<Failure> for NoSource {
 
 /// A bind mount. Where writes are allowed they go to a directory of the step's own and are lost with it.
 fn bind(number: usize, source: &MountSource, readonly: bool, scratch: &Path) -> Result<OwnedFd, NoSource> {
-    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let place = match source {
         MountSource::Host { path, subpath } => {
             let place = below(path, subpath)?;
             if readonly {
-                return Ok(clone_of(place, flags | MountAttrFlags::MOUNT_ATTR_RDONLY)?);
+                return Ok(clone_of(place, BOUND | read_only(true))?);
             }
             if !is_directory(&place).refused_on("stat", path)? {
                 copy_of_file(number, &place, path, scratch)?
@@ -124,7 +134,37 @@ fn bind(number: usize, source: &MountSource, readonly: bool, scratch: &Path) -> 
             resolve::open(&root, subpath).map_err(|error| missing(subpath, error))?
         }
     };
-    Ok(clone_of(place, flags | read_only(readonly))?)
+    Ok(clone_of(place, BOUND | read_only(readonly))?)
+}
+
+/// What is bound brings no set-user-id programs and no devices.
+const BOUND: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
+
+/// The same without overlays: what may be written is a copy. That of layers was made before the step.
+fn bind_copy(
+    number: usize,
+    source: &MountSource,
+    readonly: bool,
+    scratch: &Path,
+) -> Result<OwnedFd, NoSource> {
+    let copy = scratch.join(copies::source_of(number));
+    let place = match source {
+        MountSource::Host { path, subpath } => {
+            let place = below(path, subpath)?;
+            if readonly {
+                return Ok(clone_of(place, BOUND | read_only(true))?);
+            }
+            let scratch = open_directory(scratch)?;
+            files::copy_tree(place.as_fd(), scratch.as_fd(), Path::new(&copies::source_of(number)))
+                .refused_on("copy", path)?;
+            rustix::fs::open(&copy, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).refused_on("open", copy)?
+        }
+        MountSource::Layers { subpath, .. } => {
+            let root = open_directory(&copy)?;
+            resolve::open(&root, subpath).map_err(|error| missing(subpath, error))?
+        }
+    };
+    Ok(clone_of(place, BOUND | read_only(readonly))?)
 }
 
 fn overlay(number: usize, lowers: Vec<&Path>, scratch: Option<&Path>) -> Result<OwnedFd, Failure> {

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use layer_store::Digest;
-use layer_store::layer::DiffOptions;
+use layer_store::layer::{DiffOptions, Moment};
 use layer_store::store::Ownership;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -33,8 +33,8 @@ pub(super) enum Request {
     Run { id: u64, step: Box<Step>, input: InputKind },
     /// Kill a step.
     Cancel { id: u64 },
-    /// Make an upper directory a layer.
-    Commit { id: u64, upper: RawPath, below: Vec<Digest>, options: DiffOptions },
+    /// Make what a step left a layer.
+    Commit { id: u64, directory: RawPath, left: Left, below: Vec<Digest>, options: DiffOptions },
     /// Give owners, modes and extended attributes.
     Own { id: u64, tree: RawPath, owners: Vec<Ownership> },
     /// Remove a directory with all that is in it.
@@ -45,6 +45,15 @@ pub(super) enum Request {
     WriteTar { id: u64, diff_id: Digest },
     /// How the id maps were written, or why not.
     Mapped { outcome: Result<String, Failure> },
+}
+
+/// What a step's directory is after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Left {
+    /// The upper directory of an overlay.
+    Upper,
+    /// The step's whole filesystem. Before that moment, where it is known, it was what the layers below say.
+    Copy { since: Option<Moment> },
 }
 
 /// What the descriptor of a step's input is, if there is one.

@@ -126,7 +126,7 @@ impl Solver {
                 tail: tail.into(),
             });
         };
-        let Finished { status, upper, shortage, owners } = finished?;
+        let Finished { status, changed, shortage, owners } = finished?;
         if !status.is_success() {
             if let Some((look, shell)) = failed {
                 look.look(&command_text(exec), &sandbox, shell).await;
@@ -138,7 +138,7 @@ impl Solver {
             });
         }
         let options = DiffOptions { clamp_mtime: inner.around.epoch, owners };
-        let diff_id = sandbox.commit(&upper, below, options).await?;
+        let diff_id = sandbox.commit(&changed, below, options).await?;
         drop(mounts.locks);
         // Removing files blocks.
         task::blocking(move || {

@@ -134,7 +134,7 @@ fn secret(world: &World) {
         "{ran:?}"
     );
     assert_eq!(world.changes(&ran), ["dev", "proc", "sys"]);
-    if world.phase != "single" {
+    if world.rung() != "single" {
         let user = builder::sandbox::StepUser { uid: 7, gid: 7, groups: vec![] };
         let ran = world.run(Step { mounts: vec![mount("/s", 7, 0o400)], user, ..world.script("cat /s") });
         assert_eq!(ran.stdout, "hunter2");
@@ -165,7 +165,7 @@ fn ssh(world: &World) {
         vec![StepMount::Ssh { socket: path, target: "/run/agent.sock".into(), mode: 0o600, uid: 0, gid: 0 }];
     let ran = world.run(Step { mounts, ..world.script("printf hello | nc local:/run/agent.sock 2> /dev/null || printf hello | nc -U /run/agent.sock 2>/dev/null; test -S /run/agent.sock && echo socket") });
     assert!(ran.stdout.ends_with("socket\n"), "{ran:?}");
-    if world.phase != "single" {
+    if world.rung() != "single" {
         let mount = StepMount::Ssh {
             socket: world.path("agent"),
             target: "/run/mine.sock".into(),

@@ -14,7 +14,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("without_mounts_sudo_keeps_its_bits", sudo),
     ("without_mounts_caches_are_used_in_turn", caches),
     ("without_mounts_a_killed_step_returns_its_cache", killed),
-    ("without_mounts_the_next_step_goes_on", next_step),
     ("without_mounts_signals_stay_inside", signals),
     ("without_mounts_directories_lead_nowhere", directories),
 ];
@@ -136,17 +135,6 @@ fn killed(world: &World) {
 }
 
 /// The directory of one step is the next one's, with the times that its layer has.
-fn next_step(world: &World) {
-    let first = world
-        .run(world.script("mkdir /d && echo one > /d/f && ln /d/f /d/g && ln -s f /d/l && chown 5:6 /d/f"));
-    let layer = world.commit(&first);
-    let mut step = world.script("test \"$(cat /d/g)\" = one && echo two > /d/new && rm /d/l");
-    step.lowers.push(layer);
-    let second = world.run(step.clone());
-    assert!(second.status.is_success(), "{second:?}");
-    assert_eq!(world.changes_over(&second, &step.lowers), ["d", "d/l", "d/new"]);
-}
-
 fn signals(world: &World) {
     let own = std::process::id();
     assert_eq!(

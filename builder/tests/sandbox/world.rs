@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use builder::sandbox::{
-    ExitStatus, Finished, Isolation, Output, Sandbox, SandboxError, SandboxSettings, Step,
+    ExitStatus, Filesystem, Finished, Isolation, Output, Sandbox, SandboxError, SandboxSettings, Step,
 };
 use layer_store::index::Kind;
 use layer_store::layer::{DiffOptions, Form};
@@ -49,9 +49,13 @@ const NEEDS_MOUNTS: &[&str] = &[
     "the_builders_program_cannot_be_written",
 ];
 
+/// How the phases end whose worlds are where no overlay can be mounted.
+pub(crate) const COPIES: &str = "-copies";
+
 impl World {
-    pub(crate) fn new(phase: &str) -> Self {
-        let dir = tempfile::Builder::new().prefix("rbuild-sandbox-").tempdir().unwrap();
+    /// A world below `place`.
+    pub(crate) fn new(phase: &str, place: &Path) -> Self {
+        let dir = tempfile::Builder::new().prefix("rbuild-sandbox-").tempdir_in(place).unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let mut world = Self {
@@ -63,20 +67,34 @@ impl World {
             image: PathBuf::new(),
         };
         world.make_image();
+        let sandbox = world.start();
+        let copies = sandbox.report().filesystem == Filesystem::Copy;
+        assert_eq!(copies, world.has_copies(), "{:?}", sandbox.report());
+        world.sandbox = Some(sandbox);
         world.image = world.layer(&world.path("image"));
-        world.sandbox = Some(world.start());
         world
     }
 
     pub(crate) fn can(&self, test: &str) -> bool {
         match self.phase.as_str() {
             "chroot" => !NEEDS_MOUNTS.contains(&test),
+            _ if test.starts_with("copies_") => self.has_copies(),
             _ => !test.starts_with("without_mounts_"),
         }
     }
 
+    /// The rung's name.
+    pub(crate) fn rung(&self) -> &str {
+        self.phase.strip_suffix(COPIES).unwrap_or(&self.phase)
+    }
+
+    /// Whether the root of a step is a copy of its image.
+    pub(crate) fn has_copies(&self) -> bool {
+        self.phase == "chroot" || self.phase.ends_with(COPIES)
+    }
+
     pub(crate) fn start(&self) -> Sandbox {
-        let isolation = match self.phase.as_str() {
+        let isolation = match self.rung() {
             "root" => Isolation::Root,
             "userns" => Isolation::Userns,
             "single" => Isolation::Single,
@@ -123,23 +141,23 @@ impl World {
         symlink("/run", root.join("var-run")).unwrap();
     }
 
-    /// A tree as a sandbox takes it: the tree itself, or where nothing is mounted a layer of the store.
+    /// A tree as a sandbox takes it: the tree itself, or where it is to be copied a layer of the store.
     pub(crate) fn layer(&self, tree: &Path) -> PathBuf {
-        if self.phase != "chroot" {
+        if !self.has_copies() {
             return tree.to_owned();
         }
         let store = self.store();
         let nothing = store.view(&[]).unwrap();
-        let diff_id = store.commit_whole(tree, &nothing, &DiffOptions::default(), None, Form::Tree).unwrap();
+        // Everything is root's, whoever made it here.
+        let options = DiffOptions { owners: Some(Vec::new()), ..DiffOptions::default() };
+        let diff_id = store.commit_whole(tree, &nothing, &options, None, Form::Tree).unwrap();
         store.tree(&diff_id).unwrap()
     }
 
     fn store(&self) -> Store {
-        Store::open(
-            &self.path("store"),
-            StoreOptions { durability: Durability::None, ..StoreOptions::default() },
-        )
-        .unwrap()
+        let custodian = self.sandbox.as_ref().and_then(Sandbox::custodian);
+        let options = StoreOptions { durability: Durability::None, custodian, ..StoreOptions::default() };
+        Store::open(&self.path("store"), options).unwrap()
     }
 
     /// The paths that a step over the small image changed, sorted.
@@ -149,12 +167,25 @@ impl World {
 
     /// The same of a step over these layers.
     pub(crate) fn changes_over(&self, ran: &Ran, lowers: &[PathBuf]) -> Vec<String> {
-        if self.phase != "chroot" {
-            return names(&ran.finished.upper);
+        if !self.has_copies() {
+            return names(&ran.finished.changed);
         }
         let index = self.store().index(&self.layer_of(ran, lowers)).unwrap();
         let paths = index.entries().iter().map(|entry| String::from_utf8_lossy(&entry.path).into_owned());
         paths.filter(|path| !path.is_empty()).collect()
+    }
+
+    /// Who owns what a step over these layers changed, as the layer has it.
+    pub(crate) fn owners_over(&self, ran: &Ran, lowers: &[PathBuf]) -> Vec<String> {
+        let index = self.store().index(&self.layer_of(ran, lowers)).unwrap();
+        let text = |entry: &layer_store::index::Entry| {
+            let path = String::from_utf8_lossy(&entry.path);
+            match entry.kind {
+                Kind::Whiteout => format!("{path} -"),
+                _ => format!("{path} {}:{}", entry.uid, entry.gid),
+            }
+        };
+        index.entries().iter().filter(|entry| !entry.path.is_empty()).map(text).collect()
     }
 
     /// Makes what a step over the small image changed a layer, and gives its tree.
@@ -165,8 +196,8 @@ impl World {
 
     /// The devices of a step's layer, as text.
     pub(crate) fn devices(&self, ran: &Ran) -> Vec<String> {
-        // What a step without mounts leaves is its image, too, which is a layer only there.
-        let below = if self.phase == "chroot" { std::slice::from_ref(&self.image) } else { &[] };
+        // What a step with a copy leaves is its image, too, which is a layer only there.
+        let below = if self.has_copies() { std::slice::from_ref(&self.image) } else { &[] };
         let diff_id = self.layer_of(ran, below);
         let index = self.store().index(&diff_id).unwrap();
         let text = |entry: &layer_store::index::Entry| {
@@ -190,7 +221,7 @@ impl World {
         // As under SOURCE_DATE_EPOCH, so that times on the disk and in the layer differ.
         let owners = ran.finished.owners.clone();
         let options = DiffOptions { clamp_mtime: Some(1_000_000_000), owners };
-        self.block(sandbox.commit(&ran.finished.upper, &below, options)).unwrap()
+        self.block(sandbox.commit(&ran.finished.changed, &below, options)).unwrap()
     }
 
     /// A step over the small image that runs a shell script.

@@ -39,6 +39,7 @@ fn as_json(diagnosis: &Diagnosis, root: &str) -> Value {
             "works": true,
             "idMap": report.id_map,
             "ids": report.ids,
+            "filesystem": report.filesystem,
             "degradations": report.degradations.iter().map(|less| json!({
                 "feature": less.feature,
                 "instead": less.instead,
@@ -105,7 +106,7 @@ fn remedy(indent: &str, failure: &Refusal) -> String {
 
 #[cfg(test)]
 mod tests {
-    use builder::sandbox::Degradation;
+    use builder::sandbox::{Degradation, Filesystem};
 
     use super::*;
 
@@ -130,8 +131,13 @@ mod tests {
                 ..refused.clone()
             },
         };
-        let report =
-            Report { rung: Rung::Userns, id_map: "newuidmap".into(), ids: 65536, degradations: vec![less] };
+        let report = Report {
+            rung: Rung::Userns,
+            id_map: "newuidmap".into(),
+            ids: 65536,
+            filesystem: Filesystem::Overlay,
+            degradations: vec![less],
+        };
         let diagnosis = Diagnosis {
             rungs: vec![(Rung::Root, Verdict::Refused(refused)), (Rung::Userns, Verdict::Works(report))],
             chosen: Some(Rung::Userns),

@@ -76,12 +76,22 @@ pub(in crate::sandbox) struct Given {
     pub(in crate::sandbox) origin: Vec<u8>,
 }
 
+/// Where a step's changes are.
+pub(in crate::sandbox) struct Changes {
+    /// The upper directory of its overlay, or its root.
+    pub(in crate::sandbox) directory: OwnedFd,
+    /// Whether it is its root: a copy of the image.
+    pub(in crate::sandbox) whole: bool,
+}
+
 /// An inode for as long as it lives, and no later one with its number: with the time of its birth.
 pub(super) type Inode = (u64, i64, u32);
 
-/// The owners that were given, by inode of the upper directory's filesystem.
+/// The owners that were given, by inode of the filesystem of the step's changes.
 pub(super) struct Owners {
     upper: OwnedFd,
+    /// What is below is in the upper directory as well: that is a copy of the image.
+    whole: bool,
     given: HashMap<Inode, (u32, u32)>,
     /// The first name of what was renamed or linked.
     origins: HashMap<Inode, Vec<u8>>,
@@ -92,9 +102,10 @@ pub(super) struct Owners {
 }
 
 impl Owners {
-    pub(super) fn new(upper: OwnedFd, below: Below) -> Self {
+    pub(super) fn new(changes: Changes, below: Below) -> Self {
+        let Changes { directory: upper, whole } = changes;
         let (given, origins, expected) = (HashMap::new(), HashMap::new(), Vec::new());
-        Self { upper, given, origins, expected, below, devices: Devices::default() }
+        Self { upper, whole, given, origins, expected, below, devices: Devices::default() }
     }
 
     /// Whether every file is root's so far, and what the disk says that it is.
@@ -176,11 +187,14 @@ impl Owners {
         let Ok(path) = process.string(path) else { return };
         let Ok(place) = process.open(directory, &path, OFlags::PATH | OFlags::NOFOLLOW, 0) else { return };
         let Ok(stat) = rustix::fs::fstat(&place) else { return };
+        let Ok(path) = std::fs::read_link(by_descriptor(&place)) else { return };
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            // One of the layers below cannot be renamed, and one of the step's own keeps its inodes.
+            // In an overlay one of the layers below cannot be renamed, and one of the step's own keeps its inodes.
+            if self.whole && !self.below.is_plain() {
+                self.follow_all(&path);
+            }
             return;
         }
-        let Ok(path) = std::fs::read_link(by_descriptor(&place)) else { return };
         let inode = self.inode(&path).or_else(|| {
             // It is of the layers below. The call will copy it up; it must be known before.
             let own = Some(Uid::ROOT);
@@ -189,6 +203,41 @@ impl Owners {
         });
         if let (Some(inode), Ok(path)) = (inode, path.strip_prefix("/")) {
             self.origins.entry(inode).or_insert_with(|| path.as_os_str().as_bytes().to_vec());
+        }
+    }
+
+    /// Remembers the names of what is in a directory that moves as a whole.
+    fn follow_all(&mut self, directory: &Path) {
+        let Ok(directory) = directory.strip_prefix("/") else { return };
+        let mut found = Vec::new();
+        self.walk(directory, |path, inode| {
+            if self.below.knows(path) && !self.origins.contains_key(&inode) {
+                found.push((inode, path.as_os_str().as_bytes().to_vec()));
+            }
+        });
+        self.origins.extend(found);
+    }
+
+    /// Visits a directory of the step's changes and all that is below it.
+    fn walk(&self, directory: &Path, mut visit: impl FnMut(&Path, Inode)) {
+        let here =
+            |path: &Path| if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() };
+        let mut todo = vec![directory.to_owned()];
+        while let Some(directory) = todo.pop() {
+            let Some((own, kind)) = inode(&self.upper, &here(&directory)) else { continue };
+            visit(&directory, own);
+            if kind != FileType::Directory {
+                continue;
+            }
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let opened = rustix::fs::openat(self.upper.as_fd(), here(&directory), flags, Mode::empty());
+            let Ok(opened) = opened.and_then(rustix::fs::Dir::new) else { continue };
+            for entry in opened.flatten() {
+                let name = std::ffi::OsStr::from_bytes(entry.file_name().to_bytes());
+                if name != "." && name != ".." {
+                    todo.push(directory.join(name));
+                }
+            }
         }
     }
 
@@ -336,31 +385,16 @@ impl Owners {
         if self.given.is_empty() && self.origins.is_empty() {
             return found;
         }
-        let mut todo = vec![PathBuf::from(".")];
-        while let Some(directory) = todo.pop() {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let opened = rustix::fs::openat(self.upper.as_fd(), &directory, flags, Mode::empty());
-            let Ok(opened) = opened.and_then(rustix::fs::Dir::new) else { continue };
-            for entry in opened.flatten() {
-                let name = std::ffi::OsStr::from_bytes(entry.file_name().to_bytes());
-                if name == ".." || (name == "." && directory != Path::new(".")) {
-                    continue;
-                }
-                let path = if name == "." { directory.clone() } else { directory.join(name) };
-                let Some((inode, kind)) = inode(&self.upper, &path) else { continue };
-                let (given, origin) = (self.given.get(&inode), self.origins.get(&inode));
-                if given.is_some() || origin.is_some() {
-                    let (uid, gid) = given.copied().unwrap_or((UNCHANGED, UNCHANGED));
-                    let known = |id: u32| (id != UNCHANGED).then_some(id);
-                    let path = path.strip_prefix(".").unwrap_or(&path).as_os_str().as_bytes().to_vec();
-                    let origin = origin.cloned().unwrap_or_else(|| path.clone());
-                    found.push(Given { path, uid: known(uid), gid: known(gid), origin });
-                }
-                if kind == FileType::Directory && name != "." {
-                    todo.push(path);
-                }
+        self.walk(Path::new(""), |path, inode| {
+            let (given, origin) = (self.given.get(&inode), self.origins.get(&inode));
+            if given.is_some() || origin.is_some() {
+                let (uid, gid) = given.copied().unwrap_or((UNCHANGED, UNCHANGED));
+                let known = |id: u32| (id != UNCHANGED).then_some(id);
+                let path = path.as_os_str().as_bytes().to_vec();
+                let origin = origin.cloned().unwrap_or_else(|| path.clone());
+                found.push(Given { path, uid: known(uid), gid: known(gid), origin });
             }
-        }
+        });
         found
     }
 }

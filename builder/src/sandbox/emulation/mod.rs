@@ -22,8 +22,8 @@ mod process;
 mod question;
 
 pub(super) use below::{Below, Foreign};
-pub(super) use files::Given;
 use files::Owners;
+pub(super) use files::{Changes, Given};
 use identity::Identities;
 use kernel::KernelFiles;
 use process::Process;
@@ -46,11 +46,11 @@ impl Emulator {
     pub(super) fn one_id(
         listener: OwnedFd,
         user: &StepUser,
-        upper: OwnedFd,
+        changes: Changes,
         below: Below,
         own_proc: bool,
     ) -> Self {
-        let answers = Answers::OneId(Box::new((Identities::new(user), Owners::new(upper, below))));
+        let answers = Answers::OneId(Box::new((Identities::new(user), Owners::new(changes, below))));
         Self::new(listener, own_proc, answers)
     }
 

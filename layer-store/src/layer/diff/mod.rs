@@ -18,6 +18,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
+use serde::{Deserialize, Serialize};
 
 use super::pipeline::{self, Stream};
 use super::tree::{TreeWriter, beneath};
@@ -35,7 +36,7 @@ mod walk;
 mod tests;
 
 /// A moment by the clock of a filesystem.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Moment {
     /// Seconds since the epoch.
     pub seconds: i64,
