@@ -74,10 +74,10 @@ impl Engine {
         let image = &resolved.config.config;
         let layers: Vec<_> = resolved.base.layers.iter().map(|layer| layer.diff_id).collect();
         let solver = self.fetcher(Op::Image(resolved.base.clone()), cancel);
-        let (lowers, view, sandbox) =
-            tokio::try_join!(solver.layers().trees(&layers), solver.layers().view(&layers), async {
-                Ok(self.sandbox.get().await?.clone())
-            },)?;
+        // First, since what trees are like depends on the rung; and these leave the indexes as well.
+        let sandbox = self.sandbox.get().await?.clone();
+        let lowers = solver.layers().trees(&layers).await?;
+        let view = solver.layers().view(&layers).await?;
         let user = request.user.as_deref().unwrap_or(&image.user).to_owned();
         let store = self.store.clone();
         let (user, scratch) =

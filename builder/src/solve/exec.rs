@@ -78,9 +78,12 @@ impl Solver {
         progress: &StepProgress,
     ) -> Result<Digest> {
         let inner = &self.inner;
+        let _ = inner.runs.set(());
         // First, since what trees are like depends on the rung.
         let sandbox = inner.around.sandbox.get().await?.clone();
-        let (lowers, view) = tokio::try_join!(inner.layers.trees(below), inner.layers.view(below))?;
+        // What comes from a registry comes as a tree, which leaves the index as well.
+        let lowers = inner.layers.trees(below).await?;
+        let view = inner.layers.view(below).await?;
         let user = self.user(exec, &view).await?;
         let mounts = self.mounts(exec, &inputs[1..]).await?;
         let store = inner.around.store.clone();

@@ -32,6 +32,8 @@ struct Inner {
     /// Layers that shared caches have.
     offers: Mutex<HashMap<Digest, Offer>>,
     pending: Mutex<HashMap<(Digest, Want), Awaited<()>>>,
+    /// Who brings a layer holds its turn: another one who wants another form of it finds that done.
+    turns: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     stop: CancellationToken,
 }
 
@@ -59,10 +61,10 @@ impl Layers {
     }
 
     fn with(store: Arc<Store>, client: Arc<Client>, remote: HashMap<Digest, RemoteBlob>) -> Self {
-        let (offers, pending) = (Mutex::default(), Mutex::default());
+        let (offers, pending, turns) = (Mutex::default(), Mutex::default(), Mutex::default());
         let stop = CancellationToken::new();
         let guard = Arc::new(stop.clone().drop_guard());
-        Self { inner: Arc::new(Inner { store, client, remote, offers, pending, stop }), _stop: guard }
+        Self { inner: Arc::new(Inner { store, client, remote, offers, pending, turns, stop }), _stop: guard }
     }
 
     /// Takes note of a layer that a shared cache has. Nothing moves.
@@ -150,9 +152,16 @@ impl Inner {
         self.offers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn turn(&self, layer: Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.entry(layer).or_default().clone()
+    }
+
     async fn make(&self, layer: Digest, want: Want) -> Result<()> {
         let store = self.store.clone();
         let form = if want == Want::Tree { Form::Tree } else { Form::Index };
+        let turn = self.turn(layer);
+        let _turn = turn.lock().await;
         let here = task::blocking(move || {
             let known = store.has_layer(&layer);
             let bytes = known

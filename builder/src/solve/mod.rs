@@ -3,6 +3,7 @@
 //! A node is solved when its stack of layers is known by name. Bytes move only when a step has to run: base layers
 //! that nobody reads stay where they are.
 
+mod ahead;
 mod copy;
 mod exec;
 mod foresee;
@@ -19,10 +20,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::BoxFuture;
 use layer_store::{Digest, Store};
 use registry_client::Client;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SetOnce};
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
@@ -122,6 +123,8 @@ struct Inner {
     around: Surroundings,
     layers: Layers,
     jobs: Semaphore,
+    /// Set when the first command is to be run.
+    runs: SetOnce<()>,
     /// By node: whether a command will see its layers, so that they are written as trees.
     seen_by_commands: Vec<bool>,
     pending: Mutex<HashMap<NodeId, Pending>>,
@@ -146,6 +149,7 @@ impl Solver {
             inner: Arc::new(Inner {
                 seen_by_commands: seen_by_commands(&graph),
                 jobs: Semaphore::new(around.jobs.max(1)),
+                runs: SetOnce::new(),
                 layers,
                 graph,
                 around,
@@ -201,7 +205,7 @@ impl Solver {
     async fn work(&self, id: NodeId) -> Result<Solved> {
         let node = self.inner.graph.node(id);
         let work = async {
-            let inputs = try_join_all(node.op.inputs().into_iter().map(|input| self.solve(input))).await?;
+            let inputs = self.solve_inputs(node).await?;
             let result: Result<Solved> = match &node.op {
                 Op::Scratch => Ok(Solved { layers: Vec::new(), created: None, cached: true }),
                 Op::Image(base) => {

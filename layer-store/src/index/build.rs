@@ -125,7 +125,7 @@ impl Builder {
 
     /// Keeps what is known of the bytes of the file at `path`.
     pub(crate) fn set_bytes(&mut self, path: &[u8], bytes: Seen) {
-        self.sums.insert(path.to_vec(), bytes.crc.sum());
+        self.sums.insert(path.to_vec(), bytes.crc.finalize());
         if let Some(inline) = bytes.inline {
             self.inline.insert(path.to_vec(), inline);
         }

@@ -140,21 +140,21 @@ impl Known {
     /// Takes what is known of the entry with the number `at`; numbers rise.
     pub(crate) fn take(&mut self, at: usize, path: &[u8], bytes: Seen) {
         self.sums.resize(at, 0);
-        self.sums.push(bytes.crc.sum());
+        self.sums.push(bytes.crc.finalize());
         self.inline.extend(bytes.inline.map(|inline| (path.to_vec(), inline)));
     }
 }
 
 /// What an index keeps of a file's bytes, while they pass.
 pub(crate) struct Seen {
-    crc: flate2::Crc,
+    crc: crc32fast::Hasher,
     inline: Option<Vec<u8>>,
 }
 
 impl Seen {
     /// Of the file at `path`, of `size` bytes.
     pub(crate) fn new(path: &[u8], size: u64) -> Self {
-        Self { crc: flate2::Crc::new(), inline: Builder::wants_inline(path, size).then(Vec::new) }
+        Self { crc: crc32fast::Hasher::new(), inline: Builder::wants_inline(path, size).then(Vec::new) }
     }
 
     /// The next bytes.
@@ -167,7 +167,7 @@ impl Seen {
 
     /// The sum of all bytes.
     pub(crate) fn checksum(&self) -> u32 {
-        self.crc.sum()
+        self.crc.clone().finalize()
     }
 }
 

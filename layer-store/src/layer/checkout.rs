@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::diff::Moment;
-use super::tree::TreeWriter;
+use super::tree::{Giving, TreeWriter};
 use crate::error::IoContext as _;
 use crate::index::{Entry, Index, Kind, PathBytes, path};
 use crate::{Digest, Result, Store, View};
@@ -22,7 +22,8 @@ impl Store {
     ///
     /// [`crate::Error::Missing`] if a layer's bytes are not here; `place` exists already.
     pub fn checkout(&self, view: &View, place: &Path) -> Result<Moment> {
-        let mut writer = TreeWriter::create(place, self.giving())?;
+        // What is taken out is not the store's to keep.
+        let mut writer = TreeWriter::create(place, Giving { synced: false, ..self.giving() })?;
         let mut entries: Vec<Entry> = Vec::new();
         // The first name of each file, so that the others become links to it.
         let mut first: HashMap<(Digest, &[u8]), PathBytes> = HashMap::new();

@@ -76,7 +76,8 @@ impl Store {
     /// What files of trees can be given.
     pub(crate) fn giving(&self) -> Giving {
         let TreeKind { one_id, marks } = self.tree_kind();
-        Giving { custodian: self.custodian().is_some(), owners: !one_id, marks }
+        let synced = self.durability() == Durability::Full;
+        Giving { custodian: self.custodian().is_some(), owners: !one_id, marks, synced }
     }
 
     /// The complete patches of the layer's tree: where each is, and its marker.

@@ -7,7 +7,6 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flate2::Crc;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -257,14 +256,14 @@ fn skip(stream: &mut dyn Read, count: u64) -> io::Result<()> {
 pub(super) struct Summed<R> {
     reader: R,
     left: u64,
-    crc: Crc,
+    crc: crc32fast::Hasher,
     sum: u32,
 }
 
 impl<R: Read> Summed<R> {
     /// A file of `size` bytes whose sum is `sum`.
     pub(super) fn new(reader: R, size: u64, sum: u32) -> Self {
-        Self { reader, left: size, crc: Crc::new(), sum }
+        Self { reader, left: size, crc: crc32fast::Hasher::new(), sum }
     }
 }
 
@@ -275,7 +274,7 @@ impl<R: Read> Read for Summed<R> {
         self.crc.update(&buffer[..count]);
         self.left -= count as u64;
         let ended = self.left == 0 || count == 0 && most > 0;
-        if ended && self.crc.sum() != self.sum {
+        if ended && self.crc.clone().finalize() != self.sum {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "its bytes in the store are damaged"));
         }
         Ok(count)

@@ -101,9 +101,7 @@ pub(crate) fn without_sum(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
 }
 
 fn crc(bytes: &[u8]) -> u32 {
-    let mut crc = flate2::Crc::new();
-    crc.update(bytes);
-    crc.sum()
+    crc32fast::hash(bytes)
 }
 
 #[cfg(test)]

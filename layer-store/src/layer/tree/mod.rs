@@ -18,8 +18,11 @@ use crate::index::{Entry, Extent, Index, Kind, PathBytes, path};
 use crate::store::Ownership;
 use crate::{Error, Result};
 
+mod behind;
 pub(crate) mod beneath;
 pub(crate) mod xattrs;
+
+use behind::Behind;
 
 /// Writes a tree entry by entry, in the order of a tar.
 pub(crate) struct TreeWriter {
@@ -33,6 +36,8 @@ pub(crate) struct TreeWriter {
     custodian: bool,
     marks: bool,
     owners: Vec<Ownership>,
+    /// Nothing for a tree that need not survive a power cut.
+    behind: Option<Behind>,
 }
 
 /// What files of a tree can be given.
@@ -44,6 +49,8 @@ pub(crate) struct Giving {
     pub(crate) owners: bool,
     /// Whether an overlay shall know what is removed.
     pub(crate) marks: bool,
+    /// Whether the tree will be synced when it is finished, so that this may as well begin earlier.
+    pub(crate) synced: bool,
 }
 
 impl TreeWriter {
@@ -62,6 +69,7 @@ impl TreeWriter {
             custodian: giving.custodian,
             marks: giving.marks,
             owners: Vec::new(),
+            behind: giving.synced.then(Behind::default),
         })
     }
 
@@ -74,7 +82,11 @@ impl TreeWriter {
 
     /// Gives a file that has its bytes its metadata.
     pub(crate) fn finish_file(&mut self, entry: &Entry, file: &OwnedFd) -> Result<()> {
-        self.dress(entry, file.as_fd())
+        self.dress(entry, file.as_fd())?;
+        if let (Some(behind), Kind::File { size, .. }) = (&mut self.behind, &entry.kind) {
+            behind.wrote(*size, &self.place).context("sync", &self.place)?;
+        }
+        Ok(())
     }
 
     /// Makes an entry that has no bytes. Whiteouts are made at the end.
@@ -118,6 +130,9 @@ impl TreeWriter {
     /// Makes what only the whole layer says: whiteouts, opaque directories and the metadata of directories. Returns
     /// what is left for the custodian.
     pub(crate) fn finish(mut self, index: &Index) -> Result<Vec<Ownership>> {
+        if let Some(behind) = self.behind.take() {
+            behind.finish().context("sync", &self.place)?;
+        }
         for (link, target) in std::mem::take(&mut self.early_links) {
             let kind = Kind::Hardlink { target };
             let is_last = index.entry(&link).is_some_and(|entry| entry.kind == kind);

@@ -5,7 +5,6 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
-use flate2::Crc;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
@@ -200,11 +199,11 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 fn crc(file: &mut File) -> io::Result<u32> {
-    let mut crc = Crc::new();
+    let mut crc = crc32fast::Hasher::new();
     let mut buffer = vec![0; 128 << 10];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(crc.sum()),
+            0 => return Ok(crc.finalize()),
             count => crc.update(&buffer[..count]),
         }
     }
