@@ -146,7 +146,7 @@ impl Client {
         let permit = self.uploads.acquire().await.map_err(|error| Error::Setup(Box::new(error)))?;
         let Descriptor { digest, size: total, .. } = *blob;
         let reporter = &self.transport.reporter;
-        let places = copy::places(supply, digest, store).await?;
+        let places = self.places(supply, digest, store).await?;
         let upload = Upload { client: self, endpoint, reference, memory: store, blob };
         let session = match copy::sibling(&places, reference) {
             // One request finds out whether the repository has it already, too.

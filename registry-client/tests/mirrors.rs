@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use layer_store::{Digest, Manifest, Platform};
 use registry_client::testing::{Access, Action, Fault, TestRegistry};
-use registry_client::{ClientSettings, Error, HostSettings, ResolvePolicy};
+use registry_client::{ClientSettings, Error, HostSettings, PushRequest, ResolvePolicy};
 use support::{Image, client, reference, store};
 
 /// Settings whose docker.io is only these mirrors: upstream is an address where nobody listens, by way of a proxy that
@@ -38,6 +38,32 @@ async fn a_mirror_serves_where_upstream_cannot_be_reached() {
     );
     assert!(image.is_in(&store));
     assert_eq!(mirror.count(), 4);
+}
+
+#[tokio::test]
+async fn what_came_through_a_mirror_is_mounted_where_that_takes_images_too() {
+    let mirror = TestRegistry::start().await.unwrap();
+    let image = Image::new(3, &[1000, 2000]);
+    image.serve(&mirror, "library/debian", "bookworm");
+    let (client, _) = client(|settings| only(settings, &[&mirror]));
+    let (_place, store) = store();
+    client.pull(&reference("debian:bookworm"), &platform(), &store).await.unwrap();
+    let request = PushRequest { manifests: vec![image.manifest.clone()], ..PushRequest::default() };
+    let own = reference(&format!("{}/team/app:1", mirror.host()));
+    let pushed = client.push(&own, &store, request.clone()).await.unwrap();
+    assert_eq!((pushed.mounted, pushed.uploaded), (3, 0));
+
+    // One that has forgotten it is sent the bytes, in the session that it opens instead.
+    let forgetful = TestRegistry::start().await.unwrap();
+    let (client, _) = support::client(|settings| only(settings, &[&forgetful, &mirror]));
+    let (_place, store) = support::store();
+    client.pull(&reference("debian:bookworm"), &platform(), &store).await.unwrap();
+    forgetful.forget();
+    let own = reference(&format!("{}/team/app:1", forgetful.host()));
+    let pushed = client.push(&own, &store, request).await.unwrap();
+    assert_eq!((pushed.mounted, pushed.uploads), (0, 3));
+    // HEAD of the manifest, three of POST and PUT, the manifest.
+    assert_eq!(forgetful.count(), 8);
 }
 
 #[tokio::test]

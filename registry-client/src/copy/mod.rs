@@ -22,8 +22,8 @@ use crate::reference::Reference;
 use crate::report::Transfer;
 use crate::sink::blocking;
 
+pub(crate) use plan::sibling;
 pub use plan::{Plan, PlannedBlob, PlannedManifest, Step};
-pub(crate) use plan::{places, sibling};
 pub(crate) use relay::Relay;
 pub(crate) use tree::blobs_of;
 pub use tree::{Platforms, Tree};

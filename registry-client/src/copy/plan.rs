@@ -10,7 +10,7 @@ use super::{Repository, Supply, Tree, size_here};
 use crate::auth::scope::Scopes;
 use crate::client::Client;
 use crate::error::Error;
-use crate::hosts::Endpoint;
+use crate::hosts::{Endpoint, HostPlan};
 use crate::known;
 use crate::reference::Reference;
 use crate::upload::Upload;
@@ -142,7 +142,7 @@ impl Client {
         if upload.is_there().await? {
             return Ok(Step::There);
         }
-        let places = places(supply, blob.digest, memory).await?;
+        let places = self.places(supply, blob.digest, memory).await?;
         Ok(match sibling(&places, reference) {
             Some(from) => Step::Mount { from: from.repository().to_owned() },
             None => Step::Move,
@@ -150,19 +150,27 @@ impl Client {
     }
 }
 
-/// Repositories that may have a blob: those of the supply, then those that were seen to have it earlier.
-pub(crate) async fn places(
-    supply: &Supply,
-    digest: Digest,
-    memory: &Arc<Store>,
-) -> Result<Vec<Reference>, Error> {
-    let remote = |one: Repository| match one {
-        Repository::Remote(reference) => Some(reference),
-        Repository::Local(_) => None,
-    };
-    let mut places: Vec<Reference> = supply.places(digest).filter_map(remote).collect();
-    places.extend(known::places(memory, digest).await?);
-    Ok(places)
+impl Client {
+    /// Repositories that may have a blob: those of the supply, then those that were seen to have it earlier, then those
+    /// by which mirrors of these know it: one registry may be a mirror of others and have images of its own.
+    pub(crate) async fn places(
+        &self,
+        supply: &Supply,
+        digest: Digest,
+        memory: &Arc<Store>,
+    ) -> Result<Vec<Reference>, Error> {
+        let remote = |one: Repository| match one {
+            Repository::Remote(reference) => Some(reference),
+            Repository::Local(_) => None,
+        };
+        let mut places: Vec<Reference> = supply.places(digest).filter_map(remote).collect();
+        places.extend(known::places(memory, digest).await?);
+        let hosts = &self.settings().hosts;
+        let plans: Vec<HostPlan> = places.iter().filter_map(|place| hosts.plan(place).ok()).collect();
+        places
+            .extend(plans.iter().flat_map(|plan| &plan.endpoints).filter_map(Endpoint::repository_of_mirror));
+        Ok(places)
+    }
 }
 
 /// Another repository of the same registry: a blob can be mounted from there.

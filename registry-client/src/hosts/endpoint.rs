@@ -7,6 +7,7 @@ use reqwest::header::HeaderMap;
 use url::Url;
 
 use super::{HostSettings, is_loopback};
+use crate::reference::Reference;
 
 /// One place that serves a repository.
 #[derive(Debug, Clone)]
@@ -101,6 +102,14 @@ impl Endpoint {
             connections: None,
             foreign: None,
         }
+    }
+
+    /// The repository of a mirror, by its own name: what is fetched through it is there.
+    pub(crate) fn repository_of_mirror(&self) -> Option<Reference> {
+        let is_plain = self.role == Role::Mirror && self.api == "/v2" && self.foreign.is_none();
+        let name = is_plain.then(|| format!("{}/{}", self.authority, self.repository))?;
+        // A host of one word is taken for something else in a reference.
+        name.parse().ok().filter(|reference: &Reference| reference.domain() == self.authority)
     }
 
     /// What is served at `url`, whose scheme is kept as written; the API is below its path. The reason when it cannot be.
