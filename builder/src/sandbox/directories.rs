@@ -117,7 +117,8 @@ impl Directories {
 
     /// Keeps a directory, which has the filesystem of `layers`, for a step over these. Without it that step costs more,
     /// and nothing else.
-    pub(super) fn keep(&self, directory: &Path, layers: Vec<Digest>) {
+    pub(super) fn keep(&self, directory: &Path, layers: &[Digest]) {
+        let layers = each_once(layers);
         let Ok(scratch) = self.store().and_then(Store::scratch) else { return };
         if std::fs::rename(directory, scratch.path().join(copies::ROOT)).is_ok() {
             let mut state = self.state();
@@ -150,4 +151,10 @@ impl Directories {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The layers as a step has them: one that occurs again further up is left out.
+fn each_once(layers: &[Digest]) -> Vec<Digest> {
+    let occurs_above = |at: usize| layers[at + 1..].contains(&layers[at]);
+    (0..layers.len()).filter(|at| !occurs_above(*at)).map(|at| layers[at]).collect()
 }

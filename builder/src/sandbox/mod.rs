@@ -251,7 +251,7 @@ impl Sandbox {
                 directories.commit(&changed, left, &below, &options).map_err(|error| commit_failed(&error))?
             };
             if let Left::Copy { since: Some(_) } = left {
-                directories.keep(&changed, [below, vec![diff_id]].concat());
+                directories.keep(&changed, &[below, vec![diff_id]].concat());
             }
             Ok(diff_id)
         })

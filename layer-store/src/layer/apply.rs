@@ -18,7 +18,7 @@ use crate::{Descriptor, Digest, Error, Index, Result, Store};
 impl Store {
     /// Reads a layer's blob once, as it comes, whatever its compression: checks that it inflates to `diff_id`, and
     /// leaves the index and the form that is wanted. Single flight across processes; if the layer is here in that form,
-    /// nothing is read. Memory: some 3 MiB and the index, however large the layer is. Whether the blob was read, and so
+    /// nothing is read. Memory: some 8 MiB and the index, however large the layer is. Whether the blob was read, and so
     /// is known to hold the layer.
     ///
     /// # Errors

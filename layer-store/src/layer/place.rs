@@ -170,7 +170,8 @@ impl Store {
         // Without its marker it is what a removal or a crash left.
         self.remove_all(place)?;
         rename_directory(tree, place).context("rename", place)?;
-        self.write_whole(marker.0, marker.1, Sync::Whole)
+        let sync = if marker.1.is_empty() { Sync::Nothing } else { Sync::Whole };
+        self.write_whole(marker.0, marker.1, sync)
     }
 
     pub(crate) fn make_layer_dir(&self, diff_id: &Digest) -> Result<()> {

@@ -35,13 +35,13 @@ impl Store {
         }
     }
 
-    /// Writes a record. Atomic; the last one wins. After a power cut it may be gone, but is never torn.
+    /// Writes a record. Atomic; the last one wins. After a power cut it may be gone: one that was torn is none.
     pub fn put_record(&self, space: &str, key: &Digest, bytes: &[u8]) -> Result<()> {
         let path = self.record_path(space, key);
         if let Some(parent) = path.parent() {
             make_directory(parent, 0o755)?;
         }
-        self.write_whole(&path, &with_sum(bytes), Sync::Whole)
+        self.write_whole(&path, &with_sum(bytes), Sync::Nothing)
     }
 
     /// Forgets a record; whether there was one.

@@ -18,6 +18,9 @@ pub(crate) enum Sync {
     Named,
     /// After a power cut it may be gone, but is never torn: its bytes are synced before it gets its name.
     Whole,
+    /// After a power cut it may be gone, or be there without its bytes: for what has none, and for what says itself
+    /// whether it is whole.
+    Nothing,
 }
 
 /// A file without its name yet. While it is open its lock is held, which tells collection that it is alive; dropped
@@ -106,7 +109,7 @@ pub(super) fn seal(
 ) -> Result<()> {
     // fchmod, since the mode given at creation passes through the umask.
     file.set_permissions(Permissions::from_mode(mode)).context("set the mode of", from)?;
-    if durability == Durability::Full {
+    if durability == Durability::Full && sync != Sync::Nothing {
         file.sync_all().context("sync", from)?;
     }
     std::fs::rename(from, to).context("rename", to)?;
