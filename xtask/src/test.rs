@@ -13,7 +13,7 @@ const PEERS: &[(&str, &str)] = &[
     ("docker-registry", "docker-registry"),
     ("skopeo", "skopeo"),
     ("umoci", "umoci"),
-    ("pasta", "passt"),
+    ("passt", "pasta"),
     ("bindfs", "bindfs"),
     ("uidmap", "newuidmap"),
     ("busybox-static", "busybox"),
